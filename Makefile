@@ -1,0 +1,22 @@
+# Two commands do everything, set-up included: `make demo` and `make test`.
+.POSIX:
+.PHONY: demo test adapters check-targets
+
+# Talks with a model in the terminal; without a terminal, plays a scripted conversation.
+demo:
+	@scripts/setup demo
+	@if [ -t 0 ] && [ -t 1 ]; then cargo run --release -p guanaco -- chat; else cargo run --release -p guanaco -- demo; fi
+
+# Every test, on every Vulkan driver that this machine has or can fetch.
+test:
+	@scripts/setup test
+	@scripts/adapters
+	@scripts/test
+
+# Only fetches the additional software drivers (see scripts/adapters).
+adapters:
+	@scripts/adapters
+
+# Type-checks the workspace for macOS and Windows from Linux.
+check-targets:
+	@scripts/check-targets
