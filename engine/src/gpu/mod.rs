@@ -1,1 +1,25 @@
-//! (to come)
+//! The device: which adapter, what it can do, and how work is put on it.
+//!
+//! `adapter` finds and names it, `tier` says what it can do, `context` owns the device and turns every wgpu error into a typed
+//! one, `shader` and `pipeline` hold the kernels' texts and compiled forms, `buffer` and `readback` move bytes, `recording` is
+//! the plain list of dispatches that one submit runs, `memory` is the plan that is checked before a model is loaded.
+
+mod adapter;
+mod buffer;
+mod context;
+mod memory;
+mod pipeline;
+mod recording;
+mod shader;
+mod tier;
+mod twin;
+
+pub use adapter::{AdapterFacts, list_adapters};
+pub use buffer::{Buffer, Role};
+pub use context::{Gpu, GpuOptions};
+pub use memory::{MemoryItem, MemoryPlan};
+pub use pipeline::{Binding as BoundBuffer, Dispatch, Launch, Pipeline};
+pub use recording::Recording;
+pub use shader::{Access, Binding, SHADERS, Shader, find as find_shader};
+pub use tier::{Profile, Tier};
+pub use twin::{Twin, TwinBuffers};

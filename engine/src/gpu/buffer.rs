@@ -1,0 +1,130 @@
+//! Device buffers: created under an error scope, named after what they hold.
+
+use super::context::Gpu;
+use crate::error::{Error, Result};
+
+/// What a buffer is for; decides its usage flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Storage that kernels read and write, and that can be copied from and to.
+    Storage,
+    /// Parameters of a kernel.
+    Uniform,
+    /// Host memory that results are copied to.
+    Readback,
+    /// Host memory that uploads start from.
+    Staging,
+}
+
+/// A buffer on the device, with the name of what it holds.
+#[derive(Clone, Debug)]
+pub struct Buffer {
+    pub(super) raw: wgpu::Buffer,
+    name: String,
+}
+
+impl Buffer {
+    /// What it holds.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Bytes.
+    pub fn size(&self) -> u64 {
+        self.raw.size()
+    }
+}
+
+impl Gpu {
+    /// A buffer of `bytes` (rounded up to 16), zero until written.
+    ///
+    /// # Errors
+    /// [`Error::DoesNotFit`] when it is larger than the device's buffers or memory.
+    pub fn create_buffer(&self, name: &str, bytes: u64, role: Role) -> Result<Buffer> {
+        let size = bytes.max(16).next_multiple_of(16);
+        if size > self.tier().max_buffer {
+            return Err(Error::DoesNotFit(format!(
+                "`{name}` needs a buffer of {size} bytes; {} has at most {}",
+                self.facts().name,
+                self.tier().max_buffer
+            )));
+        }
+        let usage = match role {
+            Role::Storage => wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
+            Role::Uniform => wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
+            Role::Readback => wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            Role::Staging => wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
+        };
+        let descriptor = wgpu::BufferDescriptor { label: Some(name), size, usage, mapped_at_creation: false };
+        let raw = self.scoped(&format!("allocating `{name}` ({size} bytes)"), || Ok(self.device.create_buffer(&descriptor)))?;
+        Ok(Buffer { raw, name: name.to_owned() })
+    }
+
+    /// A buffer that holds `data`.
+    ///
+    /// # Errors
+    /// As [`Gpu::create_buffer`].
+    pub fn create_buffer_with(&self, name: &str, data: &[u8], role: Role) -> Result<Buffer> {
+        let buffer = self.create_buffer(name, data.len() as u64, role)?;
+        self.write(&buffer, 0, data)?;
+        Ok(buffer)
+    }
+
+    /// Writes `data` at byte `offset`, before whatever is submitted next. For small data: wgpu stages a copy of it.
+    ///
+    /// # Errors
+    /// [`Error::Request`] when it does not lie inside the buffer.
+    pub fn write(&self, buffer: &Buffer, offset: u64, data: &[u8]) -> Result<()> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        if offset % 4 != 0 || offset + data.len() as u64 > buffer.size() {
+            let (len, size) = (data.len(), buffer.size());
+            return Err(Error::Request(format!("{len} bytes at {offset} do not fit `{}` ({size} bytes)", buffer.name)));
+        }
+        if data.len() % 4 == 0 {
+            self.queue.write_buffer(&buffer.raw, offset, data);
+        } else {
+            // Copies move whole words; the buffer's size is a multiple of 16, so the padding fits.
+            let mut words = data.to_vec();
+            words.resize(data.len().next_multiple_of(4), 0);
+            self.queue.write_buffer(&buffer.raw, offset, &words);
+        }
+        Ok(())
+    }
+
+    /// Waits for all submitted work and returns `bytes` of `buffer` from `offset` (both multiples of 4).
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn read(&self, buffer: &Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
+        let staging = self.create_buffer("read-back", bytes, Role::Readback)?;
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.copy_buffer_to_buffer(&buffer.raw, offset, &staging.raw, 0, bytes);
+        self.queue.submit([encoder.finish()]);
+        self.map(&staging, bytes, |data| data.to_vec())
+    }
+
+    /// Waits for all submitted work, then gives the first `bytes` of a [`Role::Readback`] buffer to `view`.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn map<T>(&self, staging: &Buffer, bytes: u64, view: impl FnOnce(&[u8]) -> T) -> Result<T> {
+        let during = "reading results back";
+        let failed = |detail: String| Error::Gpu { during: during.to_owned(), detail };
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let range = 0..bytes.max(4).next_multiple_of(4);
+        staging.raw.map_async(wgpu::MapMode::Read, range.clone(), move |result| _ = sender.send(result));
+        self.wait(during, None)?;
+        match receiver.try_recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(failed(error.to_string())),
+            Err(_) => return Err(failed("the map request was never answered".to_owned())),
+        }
+        let mapped = staging.raw.get_mapped_range(range).map_err(|error| failed(error.to_string()))?;
+        let result = view(mapped.get(..bytes as usize).unwrap_or_default());
+        drop(mapped);
+        staging.raw.unmap();
+        Ok(result)
+    }
+}

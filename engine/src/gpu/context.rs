@@ -1,0 +1,201 @@
+//! The device and its queue, and the place where every wgpu error becomes a typed one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::adapter::{self, AdapterFacts};
+use super::pipeline::{Launch, Pipeline};
+use super::tier::{Profile, Tier};
+use crate::error::{Error, Result};
+
+/// How a device is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct GpuOptions {
+    /// Index, part of a name, `vendor:device`, or backend; the best adapter without.
+    pub adapter: Option<String>,
+    /// Kernels whose f64 CPU reference runs in place of the shader (`GUANACO_CPU_KERNELS`), to bisect a wrong driver.
+    pub cpu_kernels: Vec<String>,
+    /// Where the final WGSL of each pipeline is written (`GUANACO_DUMP_SHADERS`).
+    pub dump_shaders: Option<std::path::PathBuf>,
+    /// Leaves the optional features out, so that the portable baselines run (`GUANACO_BASELINE=1`).
+    pub baseline_only: bool,
+}
+
+impl GpuOptions {
+    /// The options that the environment names: `GUANACO_ADAPTER`, `GUANACO_CPU_KERNELS`, `GUANACO_DUMP_SHADERS`,
+    /// `GUANACO_BASELINE`.
+    pub fn from_env() -> Self {
+        let list = |name| std::env::var(name).unwrap_or_default();
+        Self {
+            adapter: Some(list("GUANACO_ADAPTER")).filter(|adapter| !adapter.is_empty()),
+            cpu_kernels: list("GUANACO_CPU_KERNELS").split(',').map(str::trim).map(str::to_owned).collect(),
+            dump_shaders: std::env::var_os("GUANACO_DUMP_SHADERS").map(Into::into),
+            baseline_only: list("GUANACO_BASELINE") == "1",
+        }
+    }
+}
+
+/// What the driver told outside of any error scope.
+#[derive(Default)]
+struct Sink {
+    error: Option<String>,
+    lost: Option<String>,
+}
+
+/// A device, its queue and its compiled kernels.
+pub struct Gpu {
+    /// The device.
+    pub(super) device: wgpu::Device,
+    /// Its queue.
+    pub(super) queue: wgpu::Queue,
+    facts: AdapterFacts,
+    tier: Tier,
+    options: GpuOptions,
+    sink: Arc<Mutex<Sink>>,
+    pub(super) pipelines: Mutex<HashMap<Launch, Arc<Pipeline>>>,
+    /// Measured work per second, in the units of a dispatch's `cost`; paces the submits of a prefill.
+    rate: Mutex<f64>,
+}
+
+/// One submit stays below this, so that no watchdog resets the GPU (Windows and RADV do after two seconds) and a window on
+/// the same GPU stays fluid.
+pub(super) const SUBMIT_TIME: Duration = Duration::from_millis(200);
+
+/// A wait longer than this is a hang: the slowest software driver needs seconds for one submit of a 7B.
+const WAIT_LIMIT: Duration = Duration::from_secs(600);
+
+impl Gpu {
+    /// Opens the adapter that `options` names.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] when there is none such; [`Error::Gpu`] when the driver refuses the device.
+    pub fn open(options: GpuOptions) -> Result<Self> {
+        let instance = adapter::instance();
+        let (facts, adapter) = adapter::choose(&instance, options.adapter.as_deref())?;
+        let mut tier = Tier::of(&adapter);
+        let mut features = adapter.features()
+            & (wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY);
+        if options.baseline_only {
+            features = wgpu::Features::empty();
+            (tier.f16, tier.subgroup, tier.timestamps) = (false, None, false);
+        }
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("guanaco"),
+            required_features: features,
+            required_limits: adapter.limits(),
+            experimental_features: wgpu::ExperimentalFeatures::disabled(),
+            // The default reserves blocks of 128 MiB: 17.4 GB for a model of 13.5 GB.
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
+            trace: wgpu::Trace::Off,
+        };
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).map_err(|error| Error::Gpu {
+            during: format!("opening {}", facts.name),
+            detail: format!("{error}; the driver is {}", facts.driver),
+        })?;
+        let sink = Arc::new(Mutex::new(Sink::default()));
+        let (on_error, on_lost) = (sink.clone(), sink.clone());
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            lock(&on_error).error.get_or_insert(error.to_string());
+        }));
+        device.set_device_lost_callback(move |reason, message| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                lock(&on_lost).lost.get_or_insert(message);
+            }
+        });
+        // A guess below what any such device does; the first submits correct it.
+        let rate = if tier.profile == Profile::Cpu { 2e9 } else { 1e11 };
+        let (pipelines, rate) = (Mutex::default(), Mutex::new(rate));
+        Ok(Self { device, queue, facts, tier, options, sink, pipelines, rate })
+    }
+
+    /// The adapter.
+    pub fn facts(&self) -> &AdapterFacts {
+        &self.facts
+    }
+
+    /// What it can do.
+    pub fn tier(&self) -> &Tier {
+        &self.tier
+    }
+
+    /// How it was asked for.
+    pub fn options(&self) -> &GpuOptions {
+        &self.options
+    }
+
+    /// Multiply-adds per second, as last measured (a guess before the first submit).
+    pub fn rate(&self) -> f64 {
+        *lock(&self.rate)
+    }
+
+    /// Takes a measured `cost` over `time` into the rate.
+    pub(super) fn measured(&self, cost: u64, time: Duration) {
+        // Short submits measure the latency, not the rate.
+        if time > Duration::from_millis(5) && cost > 0 {
+            let mut rate = lock(&self.rate);
+            *rate = 0.5 * *rate + 0.5 * (cost as f64 / time.as_secs_f64());
+        }
+    }
+
+    /// Runs `work` with every wgpu error that it causes caught and typed.
+    ///
+    /// # Errors
+    /// The error of `work`; else what wgpu reported: [`Error::DoesNotFit`] when out of memory, [`Error::DeviceLost`],
+    /// [`Error::Gpu`].
+    pub(super) fn scoped<T>(&self, during: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let result = work();
+        let memory = pollster::block_on(memory.pop());
+        let validation = pollster::block_on(validation.pop());
+        let internal = pollster::block_on(internal.pop());
+        self.check(during)?;
+        if memory.is_some() {
+            let name = &self.facts.name;
+            return Err(Error::DoesNotFit(format!(
+                "{name} is out of memory while {during}; close other programs that use it, or ask for a smaller context"
+            )));
+        }
+        match validation.or(internal) {
+            Some(error) => Err(Error::Gpu { during: during.to_owned(), detail: error.to_string() }),
+            None => result,
+        }
+    }
+
+    /// What the driver has reported outside of any scope.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`] or [`Error::Gpu`].
+    pub fn check(&self, during: &str) -> Result<()> {
+        let mut sink = lock(&self.sink);
+        if let Some(reason) = &sink.lost {
+            return Err(Error::DeviceLost { during: during.to_owned(), reason: reason.clone() });
+        }
+        match sink.error.take() {
+            Some(detail) => Err(Error::Gpu { during: during.to_owned(), detail }),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until `submission` (the last one without) is done.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] on a time-out; what [`Gpu::check`] finds.
+    pub(super) fn wait(&self, during: &str, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        let start = Instant::now();
+        let poll = wgpu::PollType::Wait { submission_index: submission, timeout: Some(WAIT_LIMIT) };
+        let polled = self.device.poll(poll);
+        self.check(during)?;
+        polled.map(|_| ()).map_err(|error| Error::Gpu {
+            during: during.to_owned(),
+            detail: format!("{error} after {:.0} s", start.elapsed().as_secs_f64()),
+        })
+    }
+}
+
+/// A lock that a panicking holder does not poison: the data are plain values that are whole at every moment.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

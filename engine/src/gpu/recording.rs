@@ -1,0 +1,154 @@
+//! The plain list of dispatches that a step runs, and running it: one encoder, one pass, one submit a slice.
+
+use std::time::Instant;
+
+use super::buffer::Buffer;
+use super::context::{Gpu, SUBMIT_TIME};
+use super::pipeline::Dispatch;
+use super::twin::TwinBuffers;
+use crate::error::Result;
+
+/// What to do, in order.
+#[derive(Debug, Default)]
+pub struct Recording<'a> {
+    steps: Vec<Step<'a>>,
+    /// Done when everything else is.
+    copies: Vec<Copy<'a>>,
+}
+
+/// From, to, bytes.
+type Copy<'a> = (&'a Buffer, &'a Buffer, u64);
+
+#[derive(Debug)]
+struct Step<'a> {
+    dispatch: &'a Dispatch,
+    workgroups: [u32; 3],
+    cost: u64,
+}
+
+impl<'a> Recording<'a> {
+    /// An empty list.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a dispatch of `workgroups`; `cost` is its multiply-adds, roughly, for pacing.
+    pub fn push(&mut self, dispatch: &'a Dispatch, workgroups: [u32; 3], cost: u64) {
+        if workgroups.iter().all(|n| *n > 0) {
+            self.steps.push(Step { dispatch, workgroups, cost });
+        }
+    }
+
+    /// Copies the first `bytes` of `from` to `to` (a [`super::Role::Readback`] buffer) at the end.
+    pub fn copy_out(&mut self, from: &'a Buffer, to: &'a Buffer, bytes: u64) {
+        self.copies.push((from, to, bytes));
+    }
+
+    /// Number of dispatches.
+    pub fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Is there nothing to do?
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.copies.is_empty()
+    }
+}
+
+impl Gpu {
+    /// Runs `recording` in submits whose expected time stays within the bound of one submit, and returns when the last is
+    /// on its way. One pass and one submit where it all fits, which a decode step does.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn run(&self, recording: &Recording<'_>, during: &str) -> Result<()> {
+        let is_cpu = |step: &Step<'_>| self.options().cpu_kernels.iter().any(|k| *k == step.dispatch.pipeline.launch().kernel);
+        let mut rest = recording.steps.as_slice();
+        while !rest.is_empty() {
+            // Read each time: the first slices of a long list measure the rate for the later ones.
+            let bound = (self.rate() * SUBMIT_TIME.as_secs_f64()) as u64;
+            let (mut cost, mut n) = (0_u64, 0);
+            for step in rest {
+                if (n > 0 && cost + step.cost > bound) || is_cpu(step) {
+                    break;
+                }
+                (cost, n) = (cost + step.cost, n + 1);
+            }
+            if n == 0 {
+                let (step, tail) = match rest.split_first() {
+                    Some(parts) => parts,
+                    None => break,
+                };
+                self.run_twin(step.dispatch)?;
+                rest = tail;
+                continue;
+            }
+            let (slice, tail) = rest.split_at(n);
+            rest = tail;
+            let copies = if rest.is_empty() { recording.copies.as_slice() } else { &[] };
+            let start = Instant::now();
+            let index = self.submit(slice, copies);
+            if !rest.is_empty() {
+                self.wait(during, Some(index))?;
+                self.measured(cost, start.elapsed());
+            }
+        }
+        if recording.steps.last().is_none_or(is_cpu) && !recording.copies.is_empty() {
+            self.submit(&[], &recording.copies);
+        }
+        self.check(during)
+    }
+
+    fn submit(&self, steps: &[Step<'_>], copies: &[Copy<'_>]) -> wgpu::SubmissionIndex {
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        if !steps.is_empty() {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            for Step { dispatch, workgroups: [x, y, z], .. } in steps {
+                pass.set_pipeline(&dispatch.pipeline.raw);
+                pass.set_bind_group(0, &dispatch.group, &[]);
+                pass.dispatch_workgroups(*x, *y, *z);
+            }
+        }
+        for (from, to, bytes) in copies {
+            encoder.copy_buffer_to_buffer(&from.raw, 0, &to.raw, 0, *bytes);
+        }
+        self.queue.submit([encoder.finish()])
+    }
+
+    /// Runs the CPU reference of `dispatch` on copies of its buffers and writes back what it changed.
+    ///
+    /// # Errors
+    /// What the device or the reference reports.
+    pub fn run_twin(&self, dispatch: &Dispatch) -> Result<()> {
+        let mut buffers = TwinBuffers::default();
+        for bound in &dispatch.bindings {
+            buffers.insert(bound.name, self.read(&bound.buffer, bound.offset, bound.bytes)?);
+        }
+        (dispatch.twin)(&mut buffers)?;
+        for bound in &dispatch.bindings {
+            let writes = dispatch.pipeline.shader().bindings.iter().any(|b| {
+                b.name == bound.name && b.access == super::Access::ReadWrite
+            });
+            if writes {
+                self.write(&bound.buffer, bound.offset, buffers.bytes(bound.name)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies `bytes` within the device, after everything submitted so far.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn copy(&self, from: &Buffer, from_offset: u64, to: &Buffer, to_offset: u64, bytes: u64) -> Result<()> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.scoped("copying on the device", || {
+            let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            encoder.copy_buffer_to_buffer(&from.raw, from_offset, &to.raw, to_offset, bytes);
+            self.queue.submit([encoder.finish()]);
+            Ok(())
+        })
+    }
+}
