@@ -1,1 +1,226 @@
-//! (to come)
+//! Checkpoint files: bytes in, named tensors out. No GPU, no model.
+//!
+//! Everything is lazy: opening reads headers, and a tensor's bytes stay in the file (mapped into memory) until somebody
+//! reads them. No length, count or depth in a file is believed before it is checked against the file itself.
+//!
+//! A format is one file of this module and one line of [`FORMATS`].
+
+mod dtype;
+mod folder;
+mod foreign;
+mod map;
+mod safetensors;
+mod shards;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+pub use dtype::Dtype;
+pub use map::FileBytes;
+
+use crate::error::{Error, Result};
+use folder::Folder;
+
+/// The largest side file (tokenizers are the largest, at 10 to 40 MB).
+const MAX_SIDE_FILE: usize = 64 << 20;
+
+/// How one file format is recognised and read.
+struct Format {
+    /// The ending that says so when the bytes do not, so that a damaged file is reported as what its name says.
+    extension: &'static str,
+    /// Whether the file begins like this format.
+    probe: fn(&[u8]) -> bool,
+    /// Its tensors, each checked to lie inside the file.
+    read: fn(&Path, &[u8]) -> Result<Vec<TensorInfo>>,
+}
+
+/// Every format that can be read.
+const FORMATS: &[Format] = &[Format { extension: "safetensors", probe: safetensors::probe, read: safetensors::read }];
+
+/// A tensor in a file.
+#[derive(Debug)]
+struct TensorInfo {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// Where its bytes are in the file: always inside.
+    range: Range<usize>,
+}
+
+/// One opened file with its tensors.
+#[derive(Debug)]
+struct TensorFile {
+    bytes: FileBytes,
+    tensors: Vec<TensorInfo>,
+}
+
+impl TensorFile {
+    fn read(bytes: FileBytes) -> Result<Self> {
+        let (path, data) = (bytes.path(), bytes.as_slice());
+        if data.is_empty() {
+            return Err(Error::format(path, "the file is empty (0 bytes): download it again"));
+        }
+        let named = |format: &&Format| path.extension().is_some_and(|extension| extension == format.extension);
+        let format = FORMATS.iter().find(|format| (format.probe)(data));
+        let tensors = match (format, foreign::describe(data), FORMATS.iter().find(named)) {
+            (Some(format), _, _) | (None, None, Some(format)) => (format.read)(path, data)?,
+            (None, Some(what), _) => return Err(Error::format(path, what)),
+            (None, None, None) => {
+                return Err(Error::format(path, "not in a format that this version reads (safetensors)"));
+            }
+        };
+        Ok(Self { bytes, tensors })
+    }
+}
+
+/// Where a tensor is: the file's and the tensor's number.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    file: usize,
+    tensor: usize,
+}
+
+/// The order of the rotated values in the rows of `q_proj` and `k_proj`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RopeLayout {
+    /// Value `i` of a head turns with value `i + head_dim / 2`: Hugging Face checkpoints.
+    HalfSplit,
+    /// Value `2i` turns with value `2i + 1`: Meta's own files, and GGUF's `llama`.
+    InterleavedPairs,
+}
+
+/// A checkpoint: named tensors, and the files beside them (`config.json`, the tokenizer).
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    folder: Folder,
+    files: Vec<TensorFile>,
+    index: BTreeMap<String, Place>,
+}
+
+impl Checkpoint {
+    /// Opens a Hugging Face folder, or one `.safetensors` file (or shard index) with its `config.json` beside it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a file cannot be opened; [`Error::Format`] or [`Error::Tensor`] when one is damaged, missing, or in
+    /// a format that this version does not read.
+    pub fn open(path: &Path) -> Result<Self> {
+        let metadata = std::fs::metadata(path).map_err(|error| Error::io("open", path, error))?;
+        let (folder, only) = if metadata.is_dir() {
+            (path.to_owned(), None)
+        } else {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+                return Err(Error::format(path, "the file's name is not UTF-8"));
+            };
+            (parent.to_owned(), Some(name))
+        };
+        let folder = Folder::Disk(folder);
+        let (files, index) = shards::open(&folder, only)?;
+        Ok(Self { path: path.to_owned(), folder, files, index })
+    }
+
+    /// A checkpoint whose files are part of the program: `(name, bytes)` of each, `config.json` and `model.safetensors` among
+    /// them. The tensors stay where they are.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn from_static(files: &[(&'static str, &'static [u8])]) -> Result<Self> {
+        let folder = Folder::Static(files.to_vec());
+        let (files, index) = shards::open(&folder, None)?;
+        Ok(Self { path: folder.path(""), folder, files, index })
+    }
+
+    /// The path it was opened with.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of the side file `name`, for messages.
+    pub fn side_path(&self, name: &str) -> PathBuf {
+        self.folder.path(name)
+    }
+
+    /// The files that hold the tensors.
+    pub fn tensor_files(&self) -> impl Iterator<Item = &FileBytes> {
+        self.files.iter().map(|file| &file.bytes)
+    }
+
+    /// The names of all tensors, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.index.keys().map(String::as_str)
+    }
+
+    /// The tensor `name`, spelled exactly so.
+    pub fn tensor(&self, name: &str) -> Option<TensorView<'_>> {
+        let place = self.index.get(name)?;
+        let file = self.files.get(place.file)?;
+        let info = file.tensors.get(place.tensor)?;
+        let data = file.bytes.as_slice().get(info.range.clone())?;
+        Some(TensorView {
+            name: &info.name,
+            dtype: info.dtype,
+            shape: &info.shape,
+            data,
+            file: &file.bytes,
+            start: info.range.start,
+        })
+    }
+
+    /// The order of rotated values in this checkpoint's `q_proj` and `k_proj`.
+    pub fn rope_layout(&self) -> RopeLayout {
+        RopeLayout::HalfSplit
+    }
+
+    /// A whole side file (`config.json`, `tokenizer.json`, `tokenizer.model`, …); None when there is none of that name.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be read; [`Error::Format`] when it is empty, larger than 64 MiB, or a git-lfs pointer or a
+    /// web page in its place; [`Error::Request`] when `name` is not a plain file name.
+    pub fn file_bytes(&self, name: &str) -> Result<Option<Cow<'_, [u8]>>> {
+        if Path::new(name).file_name().is_none_or(|plain| plain != name) {
+            return Err(Error::Request(format!("{name:?} is not a plain file name")));
+        }
+        self.folder.read(name, MAX_SIDE_FILE)
+    }
+}
+
+/// A tensor in its file: nothing is copied, and the bytes have no alignment.
+#[derive(Debug, Clone, Copy)]
+pub struct TensorView<'a> {
+    /// Its name as the file spells it.
+    pub name: &'a str,
+    /// The type of its elements.
+    pub dtype: Dtype,
+    /// Its extents, outermost first. Their product times the element's size is `data.len()`.
+    pub shape: &'a [usize],
+    /// Its elements, little-endian, row after row.
+    pub data: &'a [u8],
+    file: &'a FileBytes,
+    start: usize,
+}
+
+impl<'a> TensorView<'a> {
+    /// The file that holds it.
+    pub fn path(&self) -> &'a Path {
+        self.file.path()
+    }
+
+    /// Rows and columns: a matrix has its own, a vector of `n` is one row of `n`. None for other ranks.
+    pub fn rows_cols(&self) -> Option<(usize, usize)> {
+        match *self.shape {
+            [cols] => Some((1, cols)),
+            [rows, cols] => Some((rows, cols)),
+            _ => None,
+        }
+    }
+
+    /// Tells the system that the bytes `range` of [`TensorView::data`] have been used, so that they can leave memory; see
+    /// [`FileBytes::release`].
+    pub fn release(&self, range: Range<usize>) {
+        let end = range.end.min(self.data.len());
+        self.file.release(self.start + range.start.min(end)..self.start + end);
+    }
+}

@@ -1,5 +1,11 @@
 //! The model: its configuration, and the forward pass from token ids to logits.
 
+mod config;
+mod rope;
+
+pub use config::{Config, MAX_SEQ_LEN};
+pub use rope::RopeScaling;
+
 use crate::error::Result;
 
 /// What a session needs of a model. `Llama` is the one implementation on a GPU; the tests have a small one on paper.

@@ -1,0 +1,129 @@
+//! The folder of a checkpoint: on disk, or files that are part of the program.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+
+use super::FileBytes;
+use super::foreign;
+use crate::error::{Error, Result};
+
+/// The most names that a listing keeps: more than any checkpoint has files.
+const MAX_LISTED: usize = 4096;
+
+/// Where a checkpoint's files are.
+#[derive(Debug)]
+pub(super) enum Folder {
+    /// A folder on disk.
+    Disk(PathBuf),
+    /// Files in the program: names and bytes.
+    Static(Vec<(&'static str, &'static [u8])>),
+}
+
+impl Folder {
+    /// The path of `name` in this folder, for messages and for opening.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        match self {
+            Self::Disk(folder) => folder.join(name),
+            Self::Static(_) => Path::new("(embedded model)").join(name),
+        }
+    }
+
+    /// Whether there is something of that name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Disk(folder) => folder.join(name).exists(),
+            Self::Static(files) => files.iter().any(|(known, _)| *known == name),
+        }
+    }
+
+    /// The names in the folder, sorted.
+    pub(super) fn names(&self) -> Result<Vec<String>> {
+        let mut names: Vec<String> = match self {
+            Self::Disk(folder) => {
+                let entries = std::fs::read_dir(folder).map_err(|error| Error::io("list", folder, error))?;
+                entries.take(MAX_LISTED).filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
+            }
+            Self::Static(files) => files.iter().map(|(name, _)| (*name).to_owned()).collect(),
+        };
+        names.sort();
+        Ok(names)
+    }
+
+    /// Maps the file `name`.
+    pub(super) fn open(&self, name: &str) -> Result<FileBytes> {
+        let path = self.path(name);
+        match self {
+            Self::Disk(_) => FileBytes::open(&path),
+            Self::Static(files) => match files.iter().find(|(known, _)| *known == name) {
+                Some((_, bytes)) => Ok(FileBytes::from_static(path, bytes)),
+                None => Err(Error::format(&path, "the embedded model has no such file")),
+            },
+        }
+    }
+
+    /// Reads a whole file of text or of a tokenizer; None when there is none. At most `limit` bytes are taken, whatever the
+    /// file system says about its length. Pointers and web pages in the file's place are refused by name.
+    pub(super) fn read(&self, name: &str, limit: usize) -> Result<Option<Cow<'static, [u8]>>> {
+        let path = self.path(name);
+        let bytes = match self {
+            Self::Static(files) => match files.iter().find(|(known, _)| *known == name) {
+                Some((_, bytes)) => Cow::Borrowed(*bytes),
+                None => return Ok(None),
+            },
+            Self::Disk(_) => {
+                let metadata = match std::fs::metadata(&path) {
+                    Ok(metadata) => metadata,
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+                    Err(error) => return Err(Error::io("open", &path, error)),
+                };
+                if !metadata.is_file() {
+                    return Err(Error::format(&path, "expected a regular file, got a folder or a device"));
+                }
+                let file = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
+                let mut bytes = Vec::new();
+                file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(|error| Error::io("read", &path, error))?;
+                Cow::Owned(bytes)
+            }
+        };
+        if bytes.len() > limit {
+            let limit = limit >> 20;
+            return Err(Error::format(
+                &path,
+                format!("the file is larger than {limit} MiB, which no such file should be"),
+            ));
+        }
+        if bytes.is_empty() {
+            return Err(Error::format(&path, "the file is empty (0 bytes): download it again"));
+        }
+        match foreign::describe(&bytes) {
+            Some(what) => Err(Error::format(&path, what)),
+            None => Ok(Some(bytes)),
+        }
+    }
+
+    /// Checks that `name`, as a shard index spells it, stays inside this folder: refused are absolute paths, `..`, and links
+    /// that lead out. One way out is legitimate: the cache of `huggingface_hub` keeps `snapshots/REVISION/NAME` as links to
+    /// `blobs/HASH` beside `snapshots` (<https://huggingface.co/docs/huggingface_hub/guides/manage-cache>).
+    pub(super) fn check_inside(&self, name: &str) -> Result<(), String> {
+        let relative = Path::new(name);
+        if name.is_empty() || !relative.components().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(format!("{name:?} is not a file name inside the folder"));
+        }
+        let Self::Disk(folder) = self else { return Ok(()) };
+        // A file that does not exist leads nowhere; opening it reports that with its name.
+        let (Ok(target), Ok(home)) = (folder.join(relative).canonicalize(), folder.canonicalize()) else {
+            return Ok(());
+        };
+        let blobs = home
+            .parent()
+            .filter(|parent| parent.file_name().is_some_and(|name| name == "snapshots"))
+            .and_then(Path::parent)
+            .map(|cache| cache.join("blobs"));
+        if target.starts_with(&home) || blobs.is_some_and(|blobs| target.starts_with(blobs)) {
+            return Ok(());
+        }
+        Err(format!("{name:?} is a link that leads out of the folder"))
+    }
+}

@@ -1,0 +1,136 @@
+//! Which files of a folder hold the tensors, and which tensor is in which: one file, or many with an index
+//! (`model.safetensors.index.json`, as transformers writes it).
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::folder::Folder;
+use super::{Place, TensorFile};
+use crate::error::{Error, Result};
+
+const INDEX: &str = "model.safetensors.index.json";
+const SINGLE: &str = "model.safetensors";
+/// Generous for an index, and small enough that a parsed one stays below 200 MiB.
+const MAX_INDEX: usize = 8 << 20;
+/// The most shards of one checkpoint.
+const MAX_SHARDS: usize = 4096;
+
+/// The tensor files of a checkpoint, and where each tensor is in them.
+pub(super) type Opened = (Vec<TensorFile>, BTreeMap<String, Place>);
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+/// Opens the tensor files of `folder`: `only` when given, else what [`choose`] finds.
+pub(super) fn open(folder: &Folder, only: Option<&str>) -> Result<Opened> {
+    let name = match only {
+        Some(name) => name.to_owned(),
+        None => choose(folder)?,
+    };
+    if name.ends_with(".index.json") { open_index(folder, &name) } else { open_single(folder, &name) }
+}
+
+/// The file to open in a folder. safetensors comes before every other format, since nothing in it can run.
+fn choose(folder: &Folder) -> Result<String> {
+    for name in [SINGLE, INDEX] {
+        if folder.has(name) {
+            return Ok(name.to_owned());
+        }
+    }
+    let names = folder.names()?;
+    let with = |test: fn(&str) -> bool| names.iter().filter(move |name| test(name));
+    let pytorch = |name: &str| name.starts_with("pytorch_model") && name.ends_with(".bin") || name.ends_with(".pth");
+    let advice = "convert it to safetensors with transformers' `save_pretrained`, or download the checkpoint's safetensors files";
+    if let Some(name) = with(pytorch).next() {
+        let detail = format!("{name} is a PyTorch file (a pickle), and this version reads safetensors: {advice}");
+        return Err(Error::format(&folder.path(name), detail));
+    }
+    if let Some(name) = with(|name| name.ends_with(".gguf") || name.ends_with(".ggml")).next() {
+        let detail =
+            format!("{name} is a GGUF file, and this version reads safetensors: download the original checkpoint");
+        return Err(Error::format(&folder.path(name), detail));
+    }
+    let mut others = with(|name| name.ends_with(".safetensors") && !name.starts_with("adapter_"));
+    match (others.next(), others.next()) {
+        (Some(one), None) => Ok(one.clone()),
+        (Some(one), Some(two)) => {
+            let detail =
+                format!("more than one file could be the model ({one}, {two}, …): give the path of the one to open");
+            Err(Error::format(&folder.path(""), detail))
+        }
+        _ => {
+            let lora = names.iter().any(|name| name.starts_with("adapter_model"));
+            let found = if lora { "only a LoRA adapter, which needs its base model" } else { "none of them" };
+            let detail = format!("no weights: expected {SINGLE} or {INDEX}, found {found}");
+            Err(Error::format(&folder.path(""), detail))
+        }
+    }
+}
+
+fn open_single(folder: &Folder, name: &str) -> Result<Opened> {
+    let file = TensorFile::read(folder.open(name)?)?;
+    let places = (0..file.tensors.len()).map(|tensor| Place { file: 0, tensor });
+    let index = file.tensors.iter().map(|tensor| tensor.name.clone()).zip(places).collect();
+    Ok((vec![file], index))
+}
+
+fn open_index(folder: &Folder, index_name: &str) -> Result<Opened> {
+    let path = folder.path(index_name);
+    let fail = |detail: String| Err(Error::format(&path, detail));
+    let Some(bytes) = folder.read(index_name, MAX_INDEX)? else {
+        return fail("there is no such file".to_owned());
+    };
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
+    let weight_map = match serde_json::from_slice::<Index>(bytes) {
+        Ok(index) => index.weight_map,
+        Err(error) => return fail(format!("the index is not valid, expected an object with \"weight_map\": {error}")),
+    };
+    if weight_map.is_empty() {
+        return fail("weight_map is empty".to_owned());
+    }
+
+    let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
+    for shard in weight_map.values() {
+        let next = numbers.len();
+        numbers.entry(shard).or_insert(next);
+    }
+    if numbers.len() > MAX_SHARDS {
+        return fail(format!("{} shards, expected at most {MAX_SHARDS}", numbers.len()));
+    }
+    let mut shards: Vec<&str> = vec![""; numbers.len()];
+    for (&shard, &number) in &numbers {
+        if let Err(reason) = folder.check_inside(shard) {
+            return fail(format!("the index leads out of the checkpoint: {reason}"));
+        }
+        shards[number] = shard;
+    }
+    let mut files = Vec::with_capacity(shards.len());
+    for shard in shards.iter().copied() {
+        if !folder.has(shard) {
+            let detail = format!("shard {shard} is missing, {index_name} lists it: download it");
+            return Err(Error::format(&folder.path(shard), detail));
+        }
+        files.push(TensorFile::read(folder.open(shard)?)?);
+    }
+
+    let mut found: BTreeMap<String, Place> = BTreeMap::new();
+    for (file, opened) in files.iter().enumerate() {
+        for (tensor, info) in opened.tensors.iter().enumerate() {
+            let listed = weight_map.get(&info.name).and_then(|shard| numbers.get(shard.as_str()));
+            if listed.is_none_or(|&listed| listed == file) {
+                found.entry(info.name.clone()).or_insert(Place { file, tensor });
+            }
+        }
+    }
+    for (name, shard) in &weight_map {
+        if !found.contains_key(name) {
+            let real = files.iter().position(|file| file.tensors.iter().any(|tensor| tensor.name == *name));
+            let real = real.map_or("in none of the shards".to_owned(), |file| format!("in {}", shards[file]));
+            return Err(Error::tensor(&path, name, format!("the index says that it is in {shard}, but it is {real}")));
+        }
+    }
+    Ok((files, found))
+}

@@ -1,0 +1,365 @@
+//! `config.json`: the model's sizes and constants, each checked before anything is sized by it.
+//!
+//! Accepted are the spellings of 2023 (`LLaMAForCausalLM`, `max_sequence_length`, `type` in `rope_scaling`) and of
+//! transformers 5 (`rope_parameters`, `dtype`). Fields and defaults are those of transformers' `LlamaConfig`
+//! (<https://github.com/huggingface/transformers/blob/main/src/transformers/models/llama/configuration_llama.py>).
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+use crate::file::Checkpoint;
+use crate::weights::names::Dims;
+
+use super::rope::RopeScaling;
+
+/// The longest context that is believed; a larger figure is cut to it with a warning.
+pub const MAX_SEQ_LEN: usize = 1 << 20;
+const MAX_DIM: usize = 1 << 16;
+const MAX_HIDDEN_DIM: usize = 1 << 18;
+const MAX_LAYERS: usize = 1024;
+const MAX_HEADS: usize = 1024;
+const MAX_HEAD_DIM: usize = 1024;
+const MAX_VOCAB: usize = 1 << 20;
+
+/// A LLaMA model's sizes and constants.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Width of the residual stream (`hidden_size`).
+    pub dim: usize,
+    /// Width between `up_proj` and `down_proj` (`intermediate_size`).
+    pub hidden_dim: usize,
+    /// Transformer layers.
+    pub n_layers: usize,
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key and value heads; divides `n_heads`.
+    pub n_kv_heads: usize,
+    /// Width of a head, even; `n_heads * head_dim` need not be `dim`.
+    pub head_dim: usize,
+    /// Rows of the embedding, and number of logits.
+    pub vocab_size: usize,
+    /// Added to the mean square in RMSNorm.
+    pub rms_eps: f32,
+    /// Base of the RoPE frequencies.
+    pub rope_theta: f64,
+    /// How the RoPE frequencies are changed for longer contexts.
+    pub rope_scaling: RopeScaling,
+    /// Positions that the model was made for (`max_position_embeddings`), at most [`MAX_SEQ_LEN`].
+    pub max_seq_len: usize,
+    /// Whether the embedding serves as `lm_head` too.
+    pub tied_embeddings: bool,
+    /// Whether q, k, v and o_proj have a bias.
+    pub attention_bias: bool,
+    /// Whether gate, up and down_proj have a bias.
+    pub mlp_bias: bool,
+    /// First token of a prompt, when the file says so. 2023's conversions are often wrong here: the tokenizer knows better.
+    pub bos_id: Option<u32>,
+    /// Tokens that end a reply, from `config.json` and `generation_config.json`; may be empty. The same caution holds.
+    pub eos_ids: Vec<u32>,
+    /// Padding, when the file names one inside the vocabulary.
+    pub pad_id: Option<u32>,
+    /// What was odd and how it was taken, for the user.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads `config.json`, and the end tokens of `generation_config.json` when there is one.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names the field that is missing, out of range, contradictory, or not LLaMA; [`Error::Format`] says that
+    /// a file is missing or is not a JSON object.
+    pub fn load(checkpoint: &Checkpoint) -> Result<Self> {
+        const NAME: &str = "config.json";
+        let path = checkpoint.side_path(NAME);
+        let Some(bytes) = checkpoint.file_bytes(NAME)? else {
+            return Err(Error::format(&path, "config.json is missing: it belongs beside the weights"));
+        };
+        let mut config = Self::parse(&bytes, &path)?;
+        if let Some(bytes) = checkpoint.file_bytes("generation_config.json")? {
+            config.merge_generation(&bytes, &checkpoint.side_path("generation_config.json"))?;
+        }
+        Ok(config)
+    }
+
+    /// Reads the text of a `config.json`; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
+        let object = object(bytes, path)?;
+        let mut fields = Fields { object: &object, path, warnings: Vec::new() };
+        fields.check_architecture()?;
+
+        let dim = fields.size("hidden_size", MAX_DIM)?;
+        let n_heads = fields.size("num_attention_heads", MAX_HEADS)?;
+        let n_kv_heads = fields.optional_size("num_key_value_heads", MAX_HEADS)?.unwrap_or(n_heads);
+        if !n_heads.is_multiple_of(n_kv_heads) {
+            let detail = format!("{n_kv_heads} does not divide num_attention_heads ({n_heads})");
+            return Err(fields.error("num_key_value_heads", detail));
+        }
+        let head_dim = match fields.optional_size("head_dim", MAX_HEAD_DIM)? {
+            Some(head_dim) => head_dim,
+            None if dim.is_multiple_of(n_heads) => dim / n_heads,
+            None => {
+                let detail =
+                    format!("{dim} is not a multiple of num_attention_heads ({n_heads}), and there is no head_dim");
+                return Err(fields.error("hidden_size", detail));
+            }
+        };
+        if head_dim % 2 != 0 || head_dim > MAX_HEAD_DIM {
+            let detail = format!("expected an even number up to {MAX_HEAD_DIM} (RoPE turns pairs), got {head_dim}");
+            return Err(fields.error("head_dim", detail));
+        }
+        let vocab_size = fields.size("vocab_size", MAX_VOCAB)?;
+        let (rope_theta, rope_scaling) = fields.rope()?;
+        let max_seq_len = fields.max_seq_len()?;
+        let tokens = |fields: &mut Fields<'_>, name| fields.token_ids(name, vocab_size);
+        let bos_id = tokens(&mut fields, "bos_token_id").first().copied();
+        let eos_ids = tokens(&mut fields, "eos_token_id");
+        let pad_id = tokens(&mut fields, "pad_token_id").first().copied();
+        Ok(Self {
+            dim,
+            hidden_dim: fields.size("intermediate_size", MAX_HIDDEN_DIM)?,
+            n_layers: fields.size("num_hidden_layers", MAX_LAYERS)?,
+            n_heads,
+            n_kv_heads,
+            head_dim,
+            vocab_size,
+            rms_eps: fields.rms_eps()?,
+            rope_theta,
+            rope_scaling,
+            max_seq_len,
+            tied_embeddings: fields.flag("tie_word_embeddings")?,
+            attention_bias: fields.flag("attention_bias")?,
+            mlp_bias: fields.flag("mlp_bias")?,
+            bos_id,
+            eos_ids,
+            pad_id,
+            warnings: fields.warnings,
+        })
+    }
+
+    /// Adds the token ids of a `generation_config.json`: its end tokens, and the first token when `config.json` has none.
+    ///
+    /// # Errors
+    /// [`Error::Format`] when it is not a JSON object.
+    pub fn merge_generation(&mut self, bytes: &[u8], path: &Path) -> Result<()> {
+        let object = object(bytes, path)?;
+        let mut fields = Fields { object: &object, path, warnings: Vec::new() };
+        for id in fields.token_ids("eos_token_id", self.vocab_size) {
+            if !self.eos_ids.contains(&id) {
+                self.eos_ids.push(id);
+            }
+        }
+        self.bos_id = self.bos_id.or(fields.token_ids("bos_token_id", self.vocab_size).first().copied());
+        self.warnings.append(&mut fields.warnings);
+        Ok(())
+    }
+
+    /// The sizes that fix every tensor's shape.
+    pub fn dims(&self) -> Dims {
+        Dims {
+            vocab_size: self.vocab_size,
+            dim: self.dim,
+            hidden_dim: self.hidden_dim,
+            n_layers: self.n_layers,
+            n_heads: self.n_heads,
+            n_kv_heads: self.n_kv_heads,
+            head_dim: self.head_dim,
+            tied_embeddings: self.tied_embeddings,
+            attention_bias: self.attention_bias,
+            mlp_bias: self.mlp_bias,
+        }
+    }
+
+    /// The angle that each pair of a head turns by from one position to the next: `head_dim / 2` values, in radians. See
+    /// [`RopeScaling::inv_freq`].
+    pub fn rope_inv_freq(&self) -> Vec<f32> {
+        self.rope_scaling.inv_freq(self.head_dim, self.rope_theta)
+    }
+}
+
+/// Parses a JSON object; a byte order mark is accepted, since some editors write one.
+fn object(bytes: &[u8], path: &Path) -> Result<Map<String, Value>> {
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(Error::format(path, "expected a JSON object, got another JSON value")),
+        Err(error) => Err(Error::format(path, format!("not valid JSON ({error}): download it again"))),
+    }
+}
+
+/// The fields of one file, each read with its check. null counts as absent everywhere, as in transformers.
+struct Fields<'a> {
+    object: &'a Map<String, Value>,
+    path: &'a Path,
+    warnings: Vec<String>,
+}
+
+impl<'a> Fields<'a> {
+    fn error(&self, field: &str, detail: impl Into<String>) -> Error {
+        Error::config(self.path, field, detail)
+    }
+
+    fn get(&self, field: &str) -> Option<&'a Value> {
+        self.object.get(field).filter(|value| !value.is_null())
+    }
+
+    fn size(&self, field: &str, max: usize) -> Result<usize> {
+        self.optional_size(field, max)?
+            .ok_or_else(|| self.error(field, format!("missing, expected a number from 1 to {max}")))
+    }
+
+    fn optional_size(&self, field: &str, max: usize) -> Result<Option<usize>> {
+        let Some(value) = self.get(field) else { return Ok(None) };
+        match whole(value).and_then(|number| usize::try_from(number).ok()) {
+            Some(number) if (1..=max).contains(&number) => Ok(Some(number)),
+            _ => Err(self.error(field, format!("expected a whole number from 1 to {max}, got {}", brief(value)))),
+        }
+    }
+
+    fn flag(&self, field: &str) -> Result<bool> {
+        match self.get(field) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(value) => Err(self.error(field, format!("expected true or false, got {}", brief(value)))),
+        }
+    }
+
+    fn check_architecture(&self) -> Result<()> {
+        let expected = "this program computes LLaMA (model_type llama, LlamaForCausalLM) and nothing else";
+        let model_type = self.get("model_type");
+        if let Some(value) = model_type
+            && !value.as_str().is_some_and(|name| name.eq_ignore_ascii_case("llama"))
+        {
+            return Err(self.error("model_type", format!("{} is not supported: {expected}", brief(value))));
+        }
+        // 2023's first conversions spell it LLaMAForCausalLM.
+        let is_llama = |value: &Value| value.as_str().is_some_and(|name| name.eq_ignore_ascii_case("LlamaForCausalLM"));
+        match self.get("architectures") {
+            Some(Value::Array(names)) if names.iter().any(is_llama) => {}
+            Some(value) => {
+                return Err(self.error("architectures", format!("{} is not supported: {expected}", brief(value))));
+            }
+            None if model_type.is_none() => return Err(self.error("model_type", format!("missing: {expected}"))),
+            None => {}
+        }
+        match self.get("hidden_act") {
+            None => {}
+            Some(Value::String(name)) if name == "silu" || name == "swish" => {}
+            Some(value) => return Err(self.error("hidden_act", format!("expected silu, got {}", brief(value)))),
+        }
+        match self.get("partial_rotary_factor") {
+            Some(value) if value.as_f64() != Some(1.0) => Err(self
+                .error("partial_rotary_factor", format!("expected 1 (LLaMA turns whole heads), got {}", brief(value)))),
+            _ => Ok(()),
+        }
+    }
+
+    fn rms_eps(&self) -> Result<f32> {
+        let Some(value) = self.get("rms_norm_eps") else { return Ok(1e-6) };
+        match value.as_f64() {
+            // Below the smallest f32 it would be 0 in the kernels, and a zero row would become NaN.
+            Some(eps) if (1e-30..=1.0).contains(&eps) => Ok(eps as f32),
+            _ => {
+                Err(self.error("rms_norm_eps", format!("expected a number above 0 and up to 1, got {}", brief(value))))
+            }
+        }
+    }
+
+    fn max_seq_len(&mut self) -> Result<usize> {
+        for field in ["max_position_embeddings", "max_sequence_length"] {
+            let Some(value) = self.get(field) else { continue };
+            let Some(number) = whole(value).filter(|&number| number > 0) else {
+                return Err(self.error(field, format!("expected a whole number above 0, got {}", brief(value))));
+            };
+            let clamped = usize::try_from(number).unwrap_or(usize::MAX).min(MAX_SEQ_LEN);
+            if clamped as u64 != number {
+                let path = self.path.display();
+                self.warnings.push(format!(
+                    "config field `{field}`: {number} is not believed, taken as {clamped}; file: {path}"
+                ));
+            }
+            return Ok(clamped);
+        }
+        Ok(2048)
+    }
+
+    /// RoPE's base and scaling, from `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` (before). A file
+    /// that has both must say the same twice.
+    fn rope(&self) -> Result<(f64, RopeScaling)> {
+        let mut theta = self.rope_theta(self.object, "rope_theta")?;
+        let mut scaling = None;
+        for field in ["rope_parameters", "rope_scaling"] {
+            let Some(value) = self.get(field) else { continue };
+            let Some(object) = value.as_object() else {
+                return Err(self.error(field, format!("expected an object or null, got {}", brief(value))));
+            };
+            let inner = self.rope_theta(object, &format!("{field}.rope_theta"))?;
+            if let (Some(outer), Some(inner)) = (theta, inner)
+                && outer != inner
+            {
+                return Err(
+                    self.error(field, format!("its rope_theta {inner} contradicts {outer} elsewhere in the file"))
+                );
+            }
+            theta = theta.or(inner);
+            let read = RopeScaling::parse(object).map_err(|detail| self.error(field, detail))?;
+            if scaling.is_some_and(|scaling| scaling != read) {
+                return Err(self.error(field, "contradicts rope_parameters in the same file"));
+            }
+            scaling = Some(read);
+        }
+        Ok((theta.unwrap_or(10_000.0), scaling.unwrap_or(RopeScaling::None)))
+    }
+
+    fn rope_theta(&self, object: &Map<String, Value>, name: &str) -> Result<Option<f64>> {
+        let Some(value) = object.get("rope_theta").filter(|value| !value.is_null()) else { return Ok(None) };
+        match value.as_f64() {
+            Some(theta) if (1.0..=1e15).contains(&theta) => Ok(Some(theta)),
+            _ => Err(self.error(name, format!("expected a number from 1 to 1e15, got {}", brief(value)))),
+        }
+    }
+
+    /// A token id or a list of them. Ids outside the vocabulary (2023's files have `pad_token_id: -1`) are left out, since the
+    /// model cannot meet them.
+    fn token_ids(&mut self, field: &str, vocab_size: usize) -> Vec<u32> {
+        let values: &[Value] = match self.get(field) {
+            None => return Vec::new(),
+            Some(Value::Array(values)) => values,
+            Some(value) => std::slice::from_ref(value),
+        };
+        let mut ids = Vec::new();
+        for value in values {
+            match whole(value).and_then(|id| u32::try_from(id).ok()).filter(|&id| (id as usize) < vocab_size) {
+                Some(id) => ids.push(id),
+                None if value.as_i64() == Some(-1) => {}
+                None => {
+                    let (got, path) = (brief(value), self.path.display());
+                    self.warnings.push(format!(
+                        "config field `{field}`: {got} is no token of {vocab_size}, left out; file: {path}"
+                    ));
+                }
+            }
+        }
+        ids
+    }
+}
+
+/// A whole number, also when it is written as `4096.0`.
+fn whole(value: &Value) -> Option<u64> {
+    // Above 2^53 a float no longer says which whole number it is.
+    let from_float = |number: f64| (number.fract() == 0.0 && (0.0..9e15).contains(&number)).then_some(number as u64);
+    value.as_u64().or_else(|| value.as_f64().and_then(from_float))
+}
+
+/// A value for a message: short, whatever the file holds.
+fn brief(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}

@@ -1,0 +1,322 @@
+//! The tensors of a LLaMA checkpoint: canonical names, expected shapes, and how they are found in a file.
+//!
+//! Names and shapes are those of transformers' `LlamaForCausalLM`
+//! (<https://github.com/huggingface/transformers/blob/main/src/transformers/models/llama/modeling_llama.py>). All matrices
+//! are stored as (outputs, inputs), row after row.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::error::{Error, Result};
+use crate::file::{Checkpoint, Dtype, TensorView};
+
+/// The sizes that fix the shape of every tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dims {
+    /// Rows of the embedding, and number of logits.
+    pub vocab_size: usize,
+    /// Width of the residual stream.
+    pub dim: usize,
+    /// Width between `up_proj` and `down_proj`.
+    pub hidden_dim: usize,
+    /// Transformer layers.
+    pub n_layers: usize,
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key and value heads; divides `n_heads`.
+    pub n_kv_heads: usize,
+    /// Width of a head; `n_heads * head_dim` need not be `dim`.
+    pub head_dim: usize,
+    /// Whether the embedding serves as `lm_head` too.
+    pub tied_embeddings: bool,
+    /// Whether q, k, v and o_proj have a bias.
+    pub attention_bias: bool,
+    /// Whether gate, up and down_proj have a bias.
+    pub mlp_bias: bool,
+}
+
+impl Dims {
+    /// Rows of `q_proj`.
+    pub fn q_dim(&self) -> usize {
+        self.n_heads * self.head_dim
+    }
+
+    /// Rows of `k_proj` and of `v_proj`: values of one position in one layer's K (or V) cache.
+    pub fn kv_dim(&self) -> usize {
+        self.n_kv_heads * self.head_dim
+    }
+}
+
+/// What a tensor is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the variants are the field's own names")]
+pub enum Role {
+    Embed,
+    InputNorm,
+    QProj,
+    KProj,
+    VProj,
+    OProj,
+    QBias,
+    KBias,
+    VBias,
+    OBias,
+    PostAttentionNorm,
+    GateProj,
+    UpProj,
+    DownProj,
+    GateBias,
+    UpBias,
+    DownBias,
+    FinalNorm,
+    LmHead,
+}
+
+/// A side of a shape, by the field of [`Dims`] that gives it. Vectors have `One` row.
+#[derive(Debug, Clone, Copy)]
+enum Side {
+    One,
+    Vocab,
+    Dim,
+    Hidden,
+    Q,
+    Kv,
+}
+
+impl Side {
+    fn of(self, dims: &Dims) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Vocab => dims.vocab_size,
+            Self::Dim => dims.dim,
+            Self::Hidden => dims.hidden_dim,
+            Self::Q => dims.q_dim(),
+            Self::Kv => dims.kv_dim(),
+        }
+    }
+
+    /// The fields of `config.json` behind it, for messages.
+    fn fields(self) -> &'static str {
+        match self {
+            Self::One => "1",
+            Self::Vocab => "vocab_size",
+            Self::Dim => "hidden_size",
+            Self::Hidden => "intermediate_size",
+            Self::Q => "num_attention_heads * head_dim",
+            Self::Kv => "num_key_value_heads * head_dim",
+        }
+    }
+}
+
+type Row = (Role, &'static str, Side, Side);
+
+/// The tensors of one layer, in the order of use; the biases come with their matrices' table.
+const LAYER: [Row; 9] = [
+    (Role::InputNorm, "input_layernorm.weight", Side::One, Side::Dim),
+    (Role::QProj, "self_attn.q_proj.weight", Side::Q, Side::Dim),
+    (Role::KProj, "self_attn.k_proj.weight", Side::Kv, Side::Dim),
+    (Role::VProj, "self_attn.v_proj.weight", Side::Kv, Side::Dim),
+    (Role::OProj, "self_attn.o_proj.weight", Side::Dim, Side::Q),
+    (Role::PostAttentionNorm, "post_attention_layernorm.weight", Side::One, Side::Dim),
+    (Role::GateProj, "mlp.gate_proj.weight", Side::Hidden, Side::Dim),
+    (Role::UpProj, "mlp.up_proj.weight", Side::Hidden, Side::Dim),
+    (Role::DownProj, "mlp.down_proj.weight", Side::Dim, Side::Hidden),
+];
+
+const ATTENTION_BIAS: [Row; 4] = [
+    (Role::QBias, "self_attn.q_proj.bias", Side::One, Side::Q),
+    (Role::KBias, "self_attn.k_proj.bias", Side::One, Side::Kv),
+    (Role::VBias, "self_attn.v_proj.bias", Side::One, Side::Kv),
+    (Role::OBias, "self_attn.o_proj.bias", Side::One, Side::Dim),
+];
+
+const MLP_BIAS: [Row; 3] = [
+    (Role::GateBias, "mlp.gate_proj.bias", Side::One, Side::Hidden),
+    (Role::UpBias, "mlp.up_proj.bias", Side::One, Side::Hidden),
+    (Role::DownBias, "mlp.down_proj.bias", Side::One, Side::Dim),
+];
+
+/// A tensor that the model needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpectedTensor {
+    /// What it is for.
+    pub role: Role,
+    /// Its layer, for the tensors that each layer has.
+    pub layer: Option<usize>,
+    /// Its name in transformers.
+    pub name: String,
+    /// Its shape in the file: one extent for norms and biases, (outputs, inputs) for matrices.
+    pub shape: Vec<usize>,
+    /// The fields of `config.json` that give the shape.
+    fields: String,
+}
+
+impl ExpectedTensor {
+    fn new(dims: &Dims, layer: Option<usize>, (role, name, rows, cols): Row) -> Self {
+        let name = match layer {
+            Some(layer) => format!("model.layers.{layer}.{name}"),
+            None => name.to_owned(),
+        };
+        let (shape, fields) = match rows {
+            Side::One => (vec![cols.of(dims)], cols.fields().to_owned()),
+            _ => (vec![rows.of(dims), cols.of(dims)], format!("{}, {}", rows.fields(), cols.fields())),
+        };
+        Self { role, layer, name, shape, fields }
+    }
+}
+
+/// Every tensor of a model of these sizes, in the order of use: the embedding, each layer, the last norm, `lm_head` (unless
+/// tied).
+pub fn expected(dims: &Dims) -> Vec<ExpectedTensor> {
+    let mut tensors =
+        vec![ExpectedTensor::new(dims, None, (Role::Embed, "model.embed_tokens.weight", Side::Vocab, Side::Dim))];
+    for layer in 0..dims.n_layers {
+        let attention_bias = ATTENTION_BIAS.iter().filter(|_| dims.attention_bias);
+        let mlp_bias = MLP_BIAS.iter().filter(|_| dims.mlp_bias);
+        let rows = LAYER.iter().chain(attention_bias).chain(mlp_bias);
+        tensors.extend(rows.map(|row| ExpectedTensor::new(dims, Some(layer), *row)));
+    }
+    tensors.push(ExpectedTensor::new(dims, None, (Role::FinalNorm, "model.norm.weight", Side::One, Side::Dim)));
+    if !dims.tied_embeddings {
+        tensors.push(ExpectedTensor::new(dims, None, (Role::LmHead, LM_HEAD, Side::Vocab, Side::Dim)));
+    }
+    tensors
+}
+
+const LM_HEAD: &str = "lm_head.weight";
+
+/// A tensor that was found in the checkpoint and has the expected shape and a type that can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedTensor {
+    /// What it is for.
+    pub role: Role,
+    /// Its layer, for the tensors that each layer has.
+    pub layer: Option<usize>,
+    /// Its name as the file spells it: what [`Checkpoint::tensor`] takes.
+    pub name: String,
+    /// Outputs; 1 for norms and biases.
+    pub rows: usize,
+    /// Inputs; the length of norms and biases.
+    pub cols: usize,
+    /// The stored type: F16, BF16 or F32.
+    pub dtype: Dtype,
+}
+
+impl ResolvedTensor {
+    /// Its bytes in the file.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] when `checkpoint` is not the one that it was resolved from.
+    pub fn view<'a>(&self, checkpoint: &'a Checkpoint) -> Result<TensorView<'a>> {
+        checkpoint.tensor(&self.name).ok_or_else(|| {
+            Error::tensor(checkpoint.path(), &self.name, "not in this checkpoint, though it was when it was opened")
+        })
+    }
+}
+
+/// The tensors of a model, each found and checked.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// In the order of [`expected`].
+    pub tensors: Vec<ResolvedTensor>,
+    /// Names in the file that the model does not use (`rotary_emb.inv_freq` of 2023's files, a tied model's `lm_head`).
+    pub unused: Vec<String>,
+    lookup: HashMap<(Role, Option<usize>), usize>,
+}
+
+impl Resolved {
+    /// The tensor for `role` in `layer` (None for those outside the layers).
+    pub fn get(&self, role: Role, layer: Option<usize>) -> Option<&ResolvedTensor> {
+        self.tensors.get(*self.lookup.get(&(role, layer))?)
+    }
+
+    /// Bytes of all tensors as stored.
+    pub fn stored_bytes(&self) -> u64 {
+        self.tensors.iter().map(|tensor| (tensor.rows * tensor.cols * tensor.dtype.size()) as u64).sum()
+    }
+}
+
+/// Finds every tensor that a model of `dims` needs, under its name in transformers or without the leading `model.`, and
+/// checks shape and type. Values are not read here; [`super::convert`] checks them.
+///
+/// # Errors
+/// [`Error::Tensor`] for one that is missing or has another shape or type, for a bias with values that `config.json` does not
+/// announce, and for layers beyond `num_hidden_layers`: ignoring either would change what the model says.
+pub fn resolve(checkpoint: &Checkpoint, dims: &Dims) -> Result<Resolved> {
+    let mut tensors = Vec::new();
+    let mut lookup = HashMap::new();
+    let mut used = HashSet::new();
+    for wanted in expected(dims) {
+        let found = find(checkpoint, &wanted.name).ok_or_else(|| missing(checkpoint, dims, &wanted))?;
+        check(&found, &wanted)?;
+        let (rows, cols) = found.rows_cols().unwrap_or_default();
+        used.insert(found.name);
+        lookup.insert((wanted.role, wanted.layer), tensors.len());
+        let (role, layer, name, dtype) = (wanted.role, wanted.layer, found.name.to_owned(), found.dtype);
+        tensors.push(ResolvedTensor { role, layer, name, rows, cols, dtype });
+    }
+    let unused: Vec<String> = checkpoint.names().filter(|name| !used.contains(name)).map(str::to_owned).collect();
+    for name in &unused {
+        refuse_if_it_matters(checkpoint, dims, name)?;
+    }
+    Ok(Resolved { tensors, unused, lookup })
+}
+
+fn find<'a>(checkpoint: &'a Checkpoint, name: &str) -> Option<TensorView<'a>> {
+    checkpoint.tensor(name).or_else(|| checkpoint.tensor(name.strip_prefix("model.")?))
+}
+
+fn missing(checkpoint: &Checkpoint, dims: &Dims, wanted: &ExpectedTensor) -> Error {
+    let stem = wanted.name.trim_end_matches(".weight");
+    let detail = if find(checkpoint, &format!("{stem}.qweight")).is_some() {
+        "not in the file, which holds GPTQ-quantised weights; this version reads unquantised ones (F16, BF16 or F32)"
+            .to_owned()
+    } else if let Some(layer) = wanted.layer {
+        format!(
+            "not in the file; layer {layer} is one of the {} that config.json announces (num_hidden_layers)",
+            dims.n_layers
+        )
+    } else if wanted.role == Role::LmHead {
+        "not in the file, and config.json does not say `tie_word_embeddings: true`".to_owned()
+    } else {
+        "not in the file".to_owned()
+    };
+    Error::tensor(checkpoint.path(), &wanted.name, detail)
+}
+
+fn check(found: &TensorView<'_>, wanted: &ExpectedTensor) -> Result<()> {
+    if found.shape != wanted.shape {
+        let (expected, fields, got) = (tuple(&wanted.shape), &wanted.fields, tuple(found.shape));
+        let detail = format!("expected {expected} = ({fields}) by config.json, got {got}");
+        return Err(Error::tensor(found.path(), found.name, detail));
+    }
+    if !found.dtype.is_weight() {
+        let detail = format!("expected F16, BF16 or F32, got {}", found.dtype);
+        return Err(Error::tensor(found.path(), found.name, detail));
+    }
+    Ok(())
+}
+
+fn tuple(shape: &[usize]) -> String {
+    let extents: Vec<String> = shape.iter().map(usize::to_string).collect();
+    format!("({})", extents.join(", "))
+}
+
+/// Refuses an unused tensor that shows the config to be wrong about the model.
+fn refuse_if_it_matters(checkpoint: &Checkpoint, dims: &Dims, name: &str) -> Result<()> {
+    let Some(view) = checkpoint.tensor(name) else { return Ok(()) };
+    let fail = |detail: String| Err(Error::tensor(view.path(), name, detail));
+    let plain = name.strip_prefix("model.").unwrap_or(name);
+    if let Some((layer, rest)) = plain.strip_prefix("layers.").and_then(|rest| rest.split_once('.')) {
+        let layer = layer.parse::<usize>().unwrap_or(usize::MAX);
+        let known = LAYER.iter().any(|(_, known, ..)| *known == rest);
+        if known && layer >= dims.n_layers {
+            return fail(format!("config.json announces {} layers (num_hidden_layers)", dims.n_layers));
+        }
+        let bias = ATTENTION_BIAS.iter().chain(&MLP_BIAS).any(|(_, known, ..)| *known == rest);
+        if bias && view.data.iter().any(|&byte| byte != 0) {
+            let field = if rest.starts_with("mlp") { "mlp_bias" } else { "attention_bias" };
+            return fail(format!("a bias with values, but config.json does not say `{field}: true`"));
+        }
+    }
+    Ok(())
+}
