@@ -3,6 +3,9 @@
 //! A suite is a list of named cases (`libtest-mimic` trials), so that each fixture file and each adapter is a test of its own
 //! and can be picked by name: `cargo test -p guanaco-tests --test golden -- rope_llama3`.
 
+pub mod layers;
+pub mod source;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
