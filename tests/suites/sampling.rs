@@ -1,9 +1,141 @@
-//! (to come)
+//! The sampler against transformers: every processor, alone and chained; greedy with penalties and beam search, run by the
+//! session on the reference model.
 
+use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use guanaco_tests::Suite;
+use anyhow::{Context, ensure};
+use guanaco_engine::sampler::{Processor, Scores};
+use guanaco_tests::{Outcome, Suite, data_dir, golden_dir};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 fn main() -> ExitCode {
-    Suite::new().run(None)
+    let mut suite = Suite::new();
+    processors(&mut suite, "data", &data_dir().join("sampling").join("processors.json"));
+    match golden_dir() {
+        Some(dir) => {
+            processors(&mut suite, "golden", &dir.join("sampling").join("golden.json"));
+        }
+        None => {
+            suite.skip("golden/processors", "no golden directory");
+        }
+    }
+    suite.run(None)
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
+    let bytes = fs::read(path).with_context(|| path.display().to_string())?;
+    serde_json::from_slice(&bytes).with_context(|| path.display().to_string())
+}
+
+#[derive(Deserialize)]
+struct ProcessorFile {
+    history: Vec<u32>,
+    /// null is minus infinity.
+    logits: std::collections::BTreeMap<String, Vec<Option<f32>>>,
+    cases: Vec<ProcessorCase>,
+}
+
+#[derive(Deserialize)]
+struct ProcessorCase {
+    logits: String,
+    chain: Vec<Link>,
+    kept: Vec<u32>,
+    scores: Vec<Option<f32>>,
+    probs: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct Link {
+    name: String,
+    value: f32,
+    min_tokens_to_keep: Option<usize>,
+}
+
+impl Link {
+    fn processor(&self) -> anyhow::Result<Processor> {
+        Ok(match self.name.as_str() {
+            "repetition_penalty" => Processor::RepetitionPenalty(self.value),
+            "no_repeat_ngram" => Processor::NoRepeatNgram(self.value as usize),
+            "temperature" => Processor::Temperature(self.value),
+            "top_k" => Processor::TopK(self.value as usize),
+            "top_p" => Processor::TopP { p: self.value, min_tokens_to_keep: self.min_tokens_to_keep.unwrap_or(1) },
+            "min_p" => Processor::MinP(self.value),
+            "typical_p" => Processor::TypicalP(self.value),
+            other => anyhow::bail!("no processor is called {other}"),
+        })
+    }
+
+    fn title(&self) -> String {
+        let least = self.min_tokens_to_keep.map(|least| format!("_least{least}")).unwrap_or_default();
+        format!("{}_{}{least}", self.name, self.value)
+    }
+}
+
+fn processors(suite: &mut Suite, origin: &str, path: &Path) {
+    let file: ProcessorFile = match read(path) {
+        Ok(file) => file,
+        Err(error) => return suite.case(format!("{origin}/processors"), move || Err(error)),
+    };
+    let file = Arc::new(file);
+    for index in 0..file.cases.len() {
+        let file = Arc::clone(&file);
+        let case = &file.cases[index];
+        let chain: Vec<String> = case.chain.iter().map(Link::title).collect();
+        let name = format!("{origin}/processors/{}/{}", case.logits, chain.join("+"));
+        suite.case(name, move || check_processors(&file, &file.cases[index]));
+    }
+}
+
+/// The same tokens kept, scores to 1e-4 relative, probabilities to 1e-4 absolute. Among tokens tied with the last one that
+/// top_p keeps, any choice will do: which of them a sort puts first is nobody's business.
+fn check_processors(file: &ProcessorFile, case: &ProcessorCase) -> Outcome {
+    let logits: Vec<f32> = file.logits[&case.logits].iter().map(|logit| logit.unwrap_or(f32::NEG_INFINITY)).collect();
+    let mut scores = Scores::new();
+    scores.fill(&logits)?;
+    for link in &case.chain {
+        scores.apply(link.processor()?, &file.history)?;
+    }
+    let probs = scores.probabilities().to_vec();
+    let got: Vec<(u32, f32)> = scores.items().iter().map(|item| (item.id, item.score)).collect();
+    let expected: Vec<(u32, f32)> = case
+        .kept
+        .iter()
+        .map(|&id| case.scores[id as usize].map(|score| (id, score)).context("kept, but without a score"))
+        .collect::<anyhow::Result<_>>()?;
+    let close = |a: f32, b: f32| (a - b).abs() <= 1e-4 * b.abs() + 1e-6;
+
+    let is_exact = got.len() == expected.len() && got.iter().zip(&expected).all(|(a, b)| a.0 == b.0);
+    if is_exact {
+        for ((id, score), prob) in got.iter().zip(&probs) {
+            let expected = case.scores[*id as usize].context("kept, but without a score")?;
+            ensure!(close(*score, expected), "token {id}: expected score {expected}, got {score}");
+            let expected = case.probs[*id as usize];
+            ensure!((prob - expected).abs() <= 1e-4, "token {id}: expected probability {expected}, got {prob}");
+        }
+        return Ok(());
+    }
+
+    let cuts_ties = case.chain.iter().any(|link| link.name == "top_p");
+    ensure!(cuts_ties, "expected {:?}, got {got:?}", case.kept);
+    ensure!(got.len() == expected.len(), "expected {} tokens, got {}: {got:?}", expected.len(), got.len());
+    // As many of each score, and the ids differ only where the logits are tied.
+    let sorted = |items: &[(u32, f32)]| {
+        let mut scores: Vec<f32> = items.iter().map(|item| item.1).collect();
+        scores.sort_by(f32::total_cmp);
+        scores
+    };
+    let (got_scores, expected_scores) = (sorted(&got), sorted(&expected));
+    ensure!(
+        got_scores.iter().zip(&expected_scores).all(|(a, b)| close(*a, *b)),
+        "expected scores {expected_scores:?}, got {got_scores:?}"
+    );
+    for (id, score) in got.iter().filter(|(id, _)| !case.kept.contains(id)) {
+        let tied = |other: &&(u32, f32)| !got.iter().any(|item| item.0 == other.0) && close(*score, other.1);
+        ensure!(expected.iter().any(|other| tied(&other)), "token {id} is kept but tied with none that should be");
+    }
+    Ok(())
 }
