@@ -40,7 +40,8 @@ fn table(root: &Path) -> Result<String, String> {
             }
         }
     }
-    let mut text = String::from("/// Every shader text, sorted by kernel and variant.\npub static SHADERS: &[Shader] = &[\n");
+    let mut text =
+        String::from("/// Every shader text, sorted by kernel and variant.\npub static SHADERS: &[Shader] = &[\n");
     for (kernel, variant) in &entries {
         let path = root.join(format!("{kernel}.wgsl"));
         let switches: Vec<&str> = variant.split('_').filter(|word| *word != "base").collect();
@@ -169,7 +170,8 @@ fn reflect(kernel: &str, variant: &str, source: &str, features: &BTreeSet<&str>)
             "            Binding {{ index: {index}, name: {name:?}, access: Access::{kind}, span: {span} }},"
         );
     }
-    let _ = writeln!(text, "        ],\n        overrides: &{overrides:?},\n        workgroup_bytes: {workgroup_bytes},");
+    let _ =
+        writeln!(text, "        ],\n        overrides: &{overrides:?},\n        workgroup_bytes: {workgroup_bytes},");
     let features: Vec<_> = features.iter().map(|feature| format!(".union(wgpu::Features::{feature})")).collect();
     let _ = writeln!(text, "        features: wgpu::Features::empty(){},\n    }},", features.concat());
     Ok(text)

@@ -10,6 +10,8 @@ struct Params {
     dim: u32,
     row_vecs: u32,
     eps: f32,
+    // 1: only the last row, written to row 0 (before the head, which needs no other).
+    last_only: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -26,7 +28,9 @@ var<workgroup> partial: array<f32, 256>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let base = group.x * params.row_vecs;
+    let row = select(group.x, step.n_tokens - 1u, params.last_only != 0u);
+    let base = row * params.row_vecs;
+    let to = group.x * params.row_vecs;
     var sum = 0.0;
     for (var i = lane; i < params.row_vecs; i += WORKGROUP) {
         let v = x[base + i];
@@ -47,6 +51,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 #endif
     let scale = inverseSqrt(sum / f32(params.dim) + params.eps);
     for (var i = lane; i < params.row_vecs; i += WORKGROUP) {
-        y[base + i] = x[base + i] * scale * weight[i];
+        y[to + i] = x[base + i] * scale * weight[i];
     }
 }

@@ -1,9 +1,47 @@
-//! (to come)
+//! Every kernel × case × variant on every adapter of this machine, against the f64 references: a trial each.
+//!
+//! `GUANACO_ADAPTER` restricts it to one adapter. Without any adapter the suite shows one skipped case.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use guanaco_engine::gpu::{Gpu, GpuOptions, list_adapters};
+use guanaco_engine::kernels::{KERNELS, conformance};
 use guanaco_tests::Suite;
 
 fn main() -> ExitCode {
-    Suite::new().run(None)
+    let mut suite = Suite::new();
+    let chosen = GpuOptions::from_env();
+    let adapters: Vec<Option<String>> = match &chosen.adapter {
+        Some(query) => vec![Some(query.clone())],
+        None => list_adapters().iter().map(|facts| Some(facts.index.to_string())).collect(),
+    };
+    if adapters.is_empty() {
+        suite.skip("conformance", "no adapter; `make test` installs Mesa's software Vulkan");
+    }
+    for adapter in adapters {
+        let options = GpuOptions { adapter, ..chosen.clone() };
+        let gpu = match Gpu::open(options) {
+            Ok(gpu) => Arc::new(gpu),
+            Err(error) => {
+                suite.case("open the adapter", move || Err(error.into()));
+                continue;
+            }
+        };
+        let label = format!("{} ({})", gpu.facts().name, gpu.facts().backend);
+        for kernel in KERNELS {
+            for case in (kernel.cases)() {
+                for launch in (kernel.launches)(gpu.tier()) {
+                    let (gpu, case) = (gpu.clone(), case.clone());
+                    let title =
+                        format!("{label}: {} {}/{}: {}", kernel.name, launch.variant, launch.invocations, case.name);
+                    suite.case(title, move || {
+                        let outcome = conformance::run_case(&gpu, kernel, &case, &launch);
+                        outcome.failure.map_or(Ok(()), |failure| Err(anyhow::anyhow!(failure)))
+                    });
+                }
+            }
+        }
+    }
+    suite.run(Some(1))
 }

@@ -78,10 +78,10 @@ impl std::fmt::Display for AdapterFacts {
     }
 }
 
-/// The wgpu instance that everything is made from. Debug layers are for the engine's developers: `WGPU_VALIDATION=1`.
-pub(super) fn instance() -> wgpu::Instance {
+/// A wgpu instance for `backends`. Debug layers are for the engine's developers: `WGPU_VALIDATION=1`.
+fn instance(backends: wgpu::Backends) -> wgpu::Instance {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-    descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12 | wgpu::Backends::GL;
+    descriptor.backends = backends;
     descriptor.flags = wgpu::InstanceFlags::empty();
     // `Auto` would fall back to FXC, which knows neither f16 nor subgroups, without a word.
     descriptor.backend_options.dx12.shader_compiler = wgpu::Dx12Compiler::StaticDxc;
@@ -90,38 +90,45 @@ pub(super) fn instance() -> wgpu::Instance {
     wgpu::Instance::new(descriptor)
 }
 
-/// All adapters, the best first: real GPUs before software, native APIs before GL.
-pub(super) fn enumerate(instance: &wgpu::Instance) -> Vec<(AdapterFacts, wgpu::Adapter)> {
-    let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
-    adapters.retain(|adapter| {
-        adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
-            && adapter.limits().max_storage_buffers_per_shader_stage >= 5
-    });
-    let rank = |info: &wgpu::AdapterInfo| {
-        let kind = match info.device_type {
-            wgpu::DeviceType::DiscreteGpu => 0,
-            wgpu::DeviceType::IntegratedGpu => 1,
-            wgpu::DeviceType::VirtualGpu => 2,
-            wgpu::DeviceType::Other => 3,
-            wgpu::DeviceType::Cpu => 4,
-        };
-        (kind, info.backend == wgpu::Backend::Gl)
+/// The native APIs; GL only where they find nothing or GL is asked for, since it shows the same devices again, with less.
+const NATIVE: wgpu::Backends = wgpu::Backends::VULKAN.union(wgpu::Backends::METAL).union(wgpu::Backends::DX12);
+
+/// All adapters, the best first: real GPUs before software.
+fn enumerate(query: Option<&str>) -> Vec<(AdapterFacts, wgpu::Adapter)> {
+    let gl = query.is_some_and(|query| query.to_lowercase().split(':').next() == Some("gl"));
+    let found = |backends| {
+        let mut adapters = pollster::block_on(instance(backends).enumerate_adapters(backends));
+        adapters.retain(|adapter| {
+            adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
+                && adapter.limits().max_storage_buffers_per_shader_stage >= 8
+        });
+        adapters
     };
-    adapters.sort_by_key(|adapter| rank(&adapter.get_info()));
+    let mut adapters = if gl { Vec::new() } else { found(NATIVE) };
+    if adapters.is_empty() {
+        adapters = found(wgpu::Backends::GL);
+    }
+    adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    });
     adapters.into_iter().enumerate().map(|(i, adapter)| (AdapterFacts::new(i, &adapter.get_info()), adapter)).collect()
 }
 
 /// Every adapter on this machine, the best first.
 pub fn list_adapters() -> Vec<AdapterFacts> {
-    enumerate(&instance()).into_iter().map(|(facts, _)| facts).collect()
+    enumerate(None).into_iter().map(|(facts, _)| facts).collect()
 }
 
 /// The adapter that `query` means, or the best one.
 ///
 /// # Errors
 /// [`Error::Adapter`], with the list of what there is, when none matches.
-pub(super) fn choose(instance: &wgpu::Instance, query: Option<&str>) -> Result<(AdapterFacts, wgpu::Adapter)> {
-    let adapters = enumerate(instance);
+pub(super) fn choose(query: Option<&str>) -> Result<(AdapterFacts, wgpu::Adapter)> {
+    let adapters = enumerate(query);
     let available = if adapters.is_empty() {
         "There is none. Install a GPU driver with Vulkan, or Mesa's software one (Debian, Ubuntu: apt install \
          mesa-vulkan-drivers libvulkan1)."
@@ -134,7 +141,9 @@ pub(super) fn choose(instance: &wgpu::Instance, query: Option<&str>) -> Result<(
     let found = adapters.into_iter().find(|(facts, _)| wanted.is_none_or(|query| facts.matches(query)));
     found.ok_or_else(|| {
         let detail = match wanted {
-            Some(query) => format!("no adapter matches `{query}` (an index, part of a name, vendor:device, or a backend)"),
+            Some(query) => {
+                format!("no adapter matches `{query}` (an index, part of a name, vendor:device, or a backend)")
+            }
             None => "no adapter that can run compute shaders was found".to_owned(),
         };
         Error::Adapter { detail, available }

@@ -56,7 +56,8 @@ impl Gpu {
             Role::Staging => wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
         };
         let descriptor = wgpu::BufferDescriptor { label: Some(name), size, usage, mapped_at_creation: false };
-        let raw = self.scoped(&format!("allocating `{name}` ({size} bytes)"), || Ok(self.device.create_buffer(&descriptor)))?;
+        let raw =
+            self.scoped(&format!("allocating `{name}` ({size} bytes)"), || Ok(self.device.create_buffer(&descriptor)))?;
         Ok(Buffer { raw, name: name.to_owned() })
     }
 

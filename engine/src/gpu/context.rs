@@ -71,8 +71,7 @@ impl Gpu {
     /// # Errors
     /// [`Error::Adapter`] when there is none such; [`Error::Gpu`] when the driver refuses the device.
     pub fn open(options: GpuOptions) -> Result<Self> {
-        let instance = adapter::instance();
-        let (facts, adapter) = adapter::choose(&instance, options.adapter.as_deref())?;
+        let (facts, adapter) = adapter::choose(options.adapter.as_deref())?;
         let mut tier = Tier::of(&adapter);
         let mut features = adapter.features()
             & (wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY);

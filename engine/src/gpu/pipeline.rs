@@ -104,7 +104,8 @@ impl Gpu {
             let path = dir.join(format!("{kernel}.{variant}.wgsl"));
             std::fs::write(&path, shader.source).map_err(|error| Error::io("write", &path, error))?;
         }
-        let pipeline = self.scoped(&format!("compiling `{kernel}` ({variant})"), || Ok(self.compile(shader, launch)))?;
+        let pipeline =
+            self.scoped(&format!("compiling `{kernel}` ({variant})"), || Ok(self.compile(shader, launch)))?;
         let pipeline = Arc::new(pipeline);
         lock(&self.pipelines).insert(launch.clone(), pipeline.clone());
         Ok(pipeline)
@@ -112,8 +113,10 @@ impl Gpu {
 
     fn compile(&self, shader: &'static Shader, launch: &Launch) -> Pipeline {
         let label = format!("{}.{}", shader.kernel, shader.variant);
-        let descriptor =
-            wgpu::ShaderModuleDescriptor { label: Some(&label), source: wgpu::ShaderSource::Wgsl(shader.source.into()) };
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(&label),
+            source: wgpu::ShaderSource::Wgsl(shader.source.into()),
+        };
         // The one place where shaders run without bounds checks and loop guards: every text is validated at build time and
         // writes only inside its outputs, which conformance checks with sentinel words around each of them.
         #[expect(unsafe_code, reason = "validated at build time, checked by conformance; see above")]
@@ -173,7 +176,10 @@ impl Gpu {
                 return Err(refuse(format!("no buffer was given for `{}`", wanted.name)));
             };
             let limit = self.tier().max_binding;
-            if bound.bytes < u64::from(wanted.span) || bound.bytes > limit || bound.offset + bound.bytes > bound.buffer.size() {
+            if bound.bytes < u64::from(wanted.span)
+                || bound.bytes > limit
+                || bound.offset + bound.bytes > bound.buffer.size()
+            {
                 return Err(refuse(format!(
                     "`{}`: {} bytes at {} of `{}` ({} bytes); expected at least {} and at most {limit}",
                     wanted.name,

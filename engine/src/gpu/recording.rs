@@ -62,7 +62,8 @@ impl Gpu {
     /// # Errors
     /// What the device reports.
     pub fn run(&self, recording: &Recording<'_>, during: &str) -> Result<()> {
-        let is_cpu = |step: &Step<'_>| self.options().cpu_kernels.iter().any(|k| *k == step.dispatch.pipeline.launch().kernel);
+        let is_cpu =
+            |step: &Step<'_>| self.options().cpu_kernels.iter().any(|k| *k == step.dispatch.pipeline.launch().kernel);
         let mut rest = recording.steps.as_slice();
         while !rest.is_empty() {
             // Read each time: the first slices of a long list measure the rate for the later ones.
@@ -126,9 +127,12 @@ impl Gpu {
         }
         (dispatch.twin)(&mut buffers)?;
         for bound in &dispatch.bindings {
-            let writes = dispatch.pipeline.shader().bindings.iter().any(|b| {
-                b.name == bound.name && b.access == super::Access::ReadWrite
-            });
+            let writes = dispatch
+                .pipeline
+                .shader()
+                .bindings
+                .iter()
+                .any(|b| b.name == bound.name && b.access == super::Access::ReadWrite);
             if writes {
                 self.write(&bound.buffer, bound.offset, buffers.bytes(bound.name)?)?;
             }

@@ -40,7 +40,9 @@ impl TwinBuffers {
         let bytes = self.bytes(name)?;
         match bytes.get(..size_of::<P>()) {
             Some(bytes) => Ok(bytemuck::pod_read_unaligned(bytes)),
-            None => Err(Error::kernel("twin", format!("`{name}` has {} bytes, expected {}", bytes.len(), size_of::<P>()))),
+            None => {
+                Err(Error::kernel("twin", format!("`{name}` has {} bytes, expected {}", bytes.len(), size_of::<P>())))
+            }
         }
     }
 

@@ -1,0 +1,93 @@
+//! Matrix times vector: every projection of a decode step.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Case, Data, Rng, fold, launch, padded};
+use crate::error::Result;
+use crate::gpu::{Launch, Tier, TwinBuffers};
+
+/// Adds the bias.
+pub const ADD_BIAS: u32 = 1;
+/// Adds to what the output holds.
+pub const ADD_TO_OUTPUT: u32 = 2;
+
+/// Rows that one workgroup computes.
+const ROWS: u32 = 8;
+
+/// The WGSL `Params`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Params {
+    /// Packed words (eight halves) of a row.
+    pub row_words: u32,
+    /// Rows of this part.
+    pub n_rows: u32,
+    /// The first row's place in `y`.
+    pub row_base: u32,
+    /// [`ADD_BIAS`], [`ADD_TO_OUTPUT`].
+    pub flags: u32,
+}
+
+/// The variants that run on `tier`. A subgroup a workgroup where its size is known: on a GPU too, since eight rows a subgroup
+/// need no barrier.
+pub fn launches(tier: &Tier) -> Vec<Launch> {
+    let subgroup = tier.fixed_subgroup().filter(|size| (8..=64).contains(size));
+    let subgroup = subgroup.map(|size| launch("matvec", "subgroup", size));
+    // Where only barriers are left, a CPU wants few of them.
+    let base = if tier.profile == crate::gpu::Profile::Cpu { 8 } else { 64 };
+    subgroup.into_iter().chain([launch("matvec", "base", base)]).collect()
+}
+
+/// Workgroups for a matrix part of `n_rows`.
+pub(super) fn workgroups(n_rows: u32, tier: &Tier) -> [u32; 3] {
+    fold(n_rows.div_ceil(ROWS), tier)
+}
+
+/// The reference.
+///
+/// # Errors
+/// A missing buffer.
+pub fn twin(buffers: &mut TwinBuffers) -> Result<()> {
+    let params: Params = buffers.params("params")?;
+    let (x, y) = (buffers.f32("x")?, buffers.f32("y")?);
+    let y = super::matmul::product(buffers, params, &x, y, 1, 0)?;
+    buffers.set_f32("y", &y);
+    Ok(())
+}
+
+/// What conformance runs.
+pub fn cases() -> Vec<Case> {
+    // Primes, one more than a power of two, and the 7B's projections (fewer rows: the reference is slow).
+    let shapes = [
+        (1, 1, 0, 1.0),
+        (7, 33, 3, 1.0),
+        (13, 1025, 0, 1.0),
+        (97, 288, 31, 1.0),
+        (2053, 64, 0, 1.0),
+        (64, 4096, 0, 1.0),
+        (67, 11008, 0, 200.0),
+    ];
+    let mut cases = Vec::new();
+    for (seed, (rows, cols, row_base, scale)) in shapes.into_iter().enumerate() {
+        for flags in [0, ADD_BIAS, ADD_TO_OUTPUT, ADD_BIAS | ADD_TO_OUTPUT] {
+            let mut rng = Rng::new(seed as u64);
+            let stride = padded(cols);
+            let n = row_base + rows;
+            let params = Params { row_words: stride as u32 / 8, n_rows: rows as u32, row_base: row_base as u32, flags };
+            let case =
+                Case::new(format!("{rows}x{cols}, from row {row_base}, flags {flags}"), 1e-9, |case, _, tier| {
+                    workgroups(case.params::<Params>("params").n_rows, tier)
+                })
+                .uniform("params", params)
+                .f16("weight", &rng.rows(rows, cols, stride, 1.0 / (cols as f32).sqrt()))
+                .f32("x", &rng.rows(1, cols, stride, scale))
+                .f32("bias", &rng.values(n, scale));
+            cases.push(if flags & ADD_TO_OUTPUT == 0 {
+                case.output("y", Data::F32, n + 9)
+            } else {
+                case.f32("y", &rng.values(n + 9, scale))
+            });
+        }
+    }
+    cases
+}
