@@ -3,6 +3,7 @@
 //! A suite is a list of named cases (`libtest-mimic` trials), so that each fixture file and each adapter is a test of its own
 //! and can be picked by name: `cargo test -p guanaco-tests --test golden -- rope_llama3`.
 
+pub mod device;
 pub mod layers;
 pub mod reference;
 pub mod source;

@@ -58,3 +58,10 @@ pub(crate) fn gib(bytes: u64) -> String {
     let mib = bytes as f64 / MIB;
     if mib >= 1024.0 { format!("{:.2} GiB", mib / 1024.0) } else { format!("{mib:.1} MiB") }
 }
+
+/// Bytes of host memory that programs can still take, where the system tells (Linux's `MemAvailable`).
+pub(crate) fn host_memory_available() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+}

@@ -11,6 +11,7 @@ mod memory;
 mod pipeline;
 mod recording;
 mod shader;
+mod staging;
 mod tier;
 mod twin;
 
@@ -18,8 +19,10 @@ pub use adapter::{AdapterFacts, list_adapters};
 pub use buffer::{Buffer, Role};
 pub use context::{Gpu, GpuOptions};
 pub use memory::{MemoryItem, MemoryPlan};
+pub(crate) use memory::{gib, host_memory_available};
 pub use pipeline::{Binding as BoundBuffer, Dispatch, Launch, Pipeline};
 pub use recording::Recording;
 pub use shader::{Access, Binding, SHADERS, Shader, find as find_shader};
+pub use staging::StagingRing;
 pub use tier::{Profile, Tier};
 pub use twin::{Twin, TwinBuffers};

@@ -140,17 +140,16 @@ impl Gpu {
         Ok(())
     }
 
-    /// Copies `bytes` within the device, after everything submitted so far.
+    /// Copies within the device, after everything submitted so far: from, to, offset in both, bytes.
     ///
     /// # Errors
     /// What the device reports.
-    pub fn copy(&self, from: &Buffer, from_offset: u64, to: &Buffer, to_offset: u64, bytes: u64) -> Result<()> {
-        if bytes == 0 {
-            return Ok(());
-        }
+    pub fn copy_same_place(&self, copies: &[(&Buffer, &Buffer, u64, u64)]) -> Result<()> {
         self.scoped("copying on the device", || {
             let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            encoder.copy_buffer_to_buffer(&from.raw, from_offset, &to.raw, to_offset, bytes);
+            for (from, to, offset, bytes) in copies.iter().filter(|(_, _, _, bytes)| *bytes > 0) {
+                encoder.copy_buffer_to_buffer(&from.raw, *offset, &to.raw, *offset, *bytes);
+            }
             self.queue.submit([encoder.finish()]);
             Ok(())
         })

@@ -5,6 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use super::{Case, Data, Rng, Step, launch, padded, preferred, uniform};
 use crate::error::Result;
 use crate::gpu::{BoundBuffer, Buffer, Dispatch, Gpu, Launch, Recording, Tier, TwinBuffers};
+use crate::weights::{Matrix, Part};
 
 /// The WGSL `Params`.
 #[repr(C)]
@@ -51,28 +52,21 @@ pub struct Embed {
 }
 
 impl Embed {
-    /// Binds `parts` (buffer, first row, rows) of a table of `cols` columns.
+    /// Binds `table`.
     ///
     /// # Errors
     /// What the device reports.
-    pub fn new(
-        gpu: &Gpu,
-        parts: &[(Buffer, u32, u32)],
-        cols: usize,
-        step: &Buffer,
-        tokens: &Buffer,
-        x: &Buffer,
-    ) -> Result<Self> {
+    pub fn new(gpu: &Gpu, table: &Matrix, step: &Buffer, tokens: &Buffer, x: &Buffer) -> Result<Self> {
         let launch = preferred(launches(gpu.tier()), "embed")?;
-        let mut params = Params { row_words: padded(cols) as u32 / 8, row_base: 0, n_rows: 0 };
-        let mut dispatches = Vec::with_capacity(parts.len());
-        for (table, row_base, n_rows) in parts {
+        let mut params = Params { row_words: padded(table.cols) as u32 / 8, row_base: 0, n_rows: 0 };
+        let mut dispatches = Vec::with_capacity(table.parts.len());
+        for Part { buffer, row_base, n_rows } in &table.parts {
             (params.row_base, params.n_rows) = (*row_base, *n_rows);
             let bindings = vec![
                 BoundBuffer::whole("params", &uniform(gpu, "embed.params", params)?),
                 BoundBuffer::whole("step", step),
                 BoundBuffer::whole("tokens", tokens),
-                BoundBuffer::whole("table", table),
+                BoundBuffer::whole("table", buffer),
                 BoundBuffer::whole("x", x),
             ];
             dispatches.push(gpu.dispatch("embed", &launch, twin, bindings)?);

@@ -3,31 +3,8 @@
 use super::matvec::{self, ADD_BIAS, ADD_TO_OUTPUT};
 use super::{matmul, padded, preferred, uniform};
 use crate::error::Result;
-use crate::gpu::{BoundBuffer, Buffer, Dispatch, Gpu, Launch, Recording, Role, Tier};
-
-/// Rows of a matrix on the device, as many as a binding holds.
-#[derive(Clone, Debug)]
-pub struct Part {
-    /// (n_rows, padded cols) f16.
-    pub buffer: Buffer,
-    /// The first row.
-    pub row_base: u32,
-    /// Rows.
-    pub n_rows: u32,
-}
-
-/// A matrix (rows, cols) in f16 on the device.
-#[derive(Clone, Debug)]
-pub struct Matrix {
-    /// Its rows, in order.
-    pub parts: Vec<Part>,
-    /// Rows in all.
-    pub rows: usize,
-    /// Columns, without padding.
-    pub cols: usize,
-    /// (rows) f32, where the checkpoint has one.
-    pub bias: Option<Buffer>,
-}
+use crate::gpu::{BoundBuffer, Buffer, Dispatch, Gpu, Recording, Role};
+use crate::weights::{Matrix, Part};
 
 /// Where a linear layer reads and writes.
 #[derive(Clone, Copy, Debug)]
@@ -115,18 +92,4 @@ impl Linear {
             }
         }
     }
-}
-
-/// The largest number of rows of `cols` columns that one binding and one buffer hold.
-///
-/// The 7B's head is 262 MB; software Vulkan binds 128 MiB. A multiple of 64, so that parts cut no tile.
-pub fn rows_per_part(cols: usize, tier: &Tier) -> usize {
-    let bytes = tier.max_binding.min(tier.max_buffer);
-    let rows = bytes as usize / (padded(cols) * 2).max(1);
-    if rows > 64 { rows / 64 * 64 } else { rows.max(1) }
-}
-
-/// The launches that a linear layer uses on `tier`: for one token, for many.
-pub fn chosen(tier: &Tier) -> (Option<Launch>, Option<Launch>) {
-    (matvec::launches(tier).into_iter().next(), matmul::launches(tier).into_iter().next())
 }

@@ -19,6 +19,7 @@ pub use case::{Case, CaseBuffer, Data, Rng};
 
 use crate::error::{Error, Result};
 use crate::gpu::{Buffer, Gpu, Launch, Role, Tier, Twin};
+use crate::weights::padded;
 
 /// One kernel, as the conformance run and the shader suite see it.
 pub struct Kernel {
@@ -77,11 +78,6 @@ fn uniform<P: bytemuck::NoUninit>(gpu: &Gpu, label: &str, params: P) -> Result<B
 fn fold(count: u32, tier: &Tier) -> [u32; 3] {
     let x = count.min(tier.max_workgroups);
     if x == 0 { [0, 1, 1] } else { [x, count.div_ceil(x), 1] }
-}
-
-/// Elements of a row, padded to whole packed words of eight.
-pub fn padded(elements: usize) -> usize {
-    elements.next_multiple_of(8)
 }
 
 #[cfg(test)]

@@ -1,9 +1,13 @@
 //! The model: its configuration, and the forward pass from token ids to logits.
 
 mod config;
+mod llama;
+mod plan;
 mod rope;
 
 pub use config::{Config, MAX_SEQ_LEN};
+pub use llama::{Llama, LoadProgress};
+pub use plan::{DEFAULT_CONTEXT, LoadOptions, memory_plan};
 pub use rope::RopeScaling;
 
 use crate::error::Result;

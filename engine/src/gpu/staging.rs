@@ -1,0 +1,126 @@
+//! A fixed ring of mapped buffers that uploads go through.
+//!
+//! `queue.write_buffer` allocates a staging buffer for each call, and a buffer mapped at creation clears one of its full size:
+//! either would double the memory of a model on its way to the device. Here the host fills one slot while the device copies
+//! another, and the ring is all the memory there is.
+
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+
+use super::buffer::{Buffer, Role};
+use super::context::Gpu;
+use crate::error::{Error, Result};
+
+/// Slots of the ring.
+const SLOTS: usize = 3;
+
+/// The ring.
+pub struct StagingRing<'g> {
+    gpu: &'g Gpu,
+    slots: Vec<Slot>,
+    next: usize,
+    bytes: u64,
+    scratch: Vec<u8>,
+}
+
+struct Slot {
+    buffer: Buffer,
+    /// The answer to the request for mapping it again.
+    mapped: Receiver<Result<(), wgpu::BufferAsyncError>>,
+}
+
+impl<'g> StagingRing<'g> {
+    /// A ring of slots of `bytes` each.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn new(gpu: &'g Gpu, bytes: u64) -> Result<Self> {
+        let mut slots = Vec::with_capacity(SLOTS);
+        for _ in 0..SLOTS {
+            let buffer = gpu.create_buffer("staging", bytes, Role::Staging)?;
+            let mapped = request_map(&buffer);
+            slots.push(Slot { buffer, mapped });
+        }
+        Ok(Self { gpu, slots, next: 0, bytes, scratch: Vec::new() })
+    }
+
+    /// Bytes of one slot.
+    pub fn slot_bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Bytes of all slots.
+    pub fn total_bytes(slot_bytes: u64) -> u64 {
+        slot_bytes * SLOTS as u64
+    }
+
+    /// Fills a slot with `units` pieces of `unit_bytes` each, `fill(range of units, bytes)` at a time, and copies it to
+    /// `offset` of `to`. All sizes are multiples of 4; the whole is at most a slot.
+    ///
+    /// # Errors
+    /// The error of `fill`, or what the device reports.
+    pub fn upload(
+        &mut self,
+        to: &Buffer,
+        offset: u64,
+        units: usize,
+        unit_bytes: usize,
+        mut fill: impl FnMut(std::ops::Range<usize>, &mut [u8]) -> Result<()>,
+    ) -> Result<()> {
+        /// Filled at a time: mapped memory may be write-combined, so the conversion works in cached memory beside it.
+        const BLOCK: usize = 256 << 10;
+        let during = "uploading weights";
+        let failed = |detail: String| Error::Gpu { during: during.to_owned(), detail };
+        let total = units * unit_bytes;
+        let (gpu, index) = (self.gpu, self.next);
+        self.next = (index + 1) % self.slots.len();
+        let Some(slot) = self.slots.get_mut(index).filter(|_| total as u64 <= self.bytes) else {
+            return Err(failed(format!("{total} bytes do not fit a staging slot of {}", self.bytes)));
+        };
+        loop {
+            match slot.mapped.try_recv() {
+                Ok(Ok(())) => break,
+                Ok(Err(error)) => return Err(failed(error.to_string())),
+                Err(TryRecvError::Empty) => gpu.wait(during, None)?,
+                Err(TryRecvError::Disconnected) => return Err(failed("the map request was never answered".to_owned())),
+            }
+        }
+        let mut view = slot.buffer.raw.get_mapped_range_mut(..).map_err(|error| failed(error.to_string()))?;
+        let per_block = (BLOCK / unit_bytes.max(1)).max(1);
+        let mut result = Ok(());
+        for first in (0..units).step_by(per_block) {
+            let range = first..(first + per_block).min(units);
+            self.scratch.resize(range.len() * unit_bytes, 0);
+            let at = range.start * unit_bytes;
+            result = fill(range, &mut self.scratch);
+            if result.is_err() {
+                break;
+            }
+            view.slice(at..at + self.scratch.len()).copy_from_slice(&self.scratch);
+        }
+        drop(view);
+        slot.buffer.raw.unmap();
+        if result.is_ok() {
+            let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            encoder.copy_buffer_to_buffer(&slot.buffer.raw, 0, &to.raw, offset, total as u64);
+            gpu.queue.submit([encoder.finish()]);
+        }
+        slot.mapped = request_map(&slot.buffer);
+        gpu.check(during)?;
+        result
+    }
+
+    /// Waits until every copy is done.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn finish(self) -> Result<()> {
+        self.gpu.wait("uploading weights", None)
+    }
+}
+
+fn request_map(buffer: &Buffer) -> Receiver<Result<(), wgpu::BufferAsyncError>> {
+    let (sender, receiver) = channel();
+    // The receiver is gone only when the ring is.
+    buffer.raw.map_async(wgpu::MapMode::Write, .., move |result| _ = sender.send(result));
+    receiver
+}

@@ -1,0 +1,439 @@
+//! LLaMA (Touvron et al. 2023, arXiv:2302.13971): the whole forward pass, top to bottom.
+//!
+//! ```text
+//! x = embed[token]                                    (n_tokens, dim) f32, the residual stream
+//! for each layer:
+//!     qkv = Wqkv · rms_norm(x)                        q_proj, k_proj and v_proj, stacked
+//!     q, cache = rope(q), (rope(k), v)                f16 cache
+//!     x += Wo · attention(q, cache)
+//!     gate, up = Wgate_up · rms_norm(x)               gate_proj and up_proj, stacked
+//!     x += Wdown · (silu(gate) * up)
+//! logits = lm_head · rms_norm(x[last])                (vocab_size) f32
+//! ```
+//!
+//! Everything is bound at load. A step writes its position and tokens, records a plain list of dispatches, submits it once,
+//! and reads the logits back.
+
+use std::sync::Arc;
+
+use super::plan::{self, LoadOptions, Shapes};
+use super::{Config, Forward};
+use crate::error::{Error, Result};
+use crate::file::{Checkpoint, RopeLayout};
+use crate::gpu::{Buffer, Gpu, MemoryPlan, Recording, Role};
+use crate::kernels::Step;
+use crate::kernels::attention::{self, Attention};
+use crate::kernels::embed::Embed;
+use crate::kernels::linear::{self, Linear};
+use crate::kernels::rms_norm::{self, RmsNorm};
+use crate::kernels::rope_kv::{self, RopeKv};
+use crate::kernels::swiglu::{self, SwiGlu};
+use crate::kv_cache::KvCache;
+use crate::weights::names::{Resolved, ResolvedTensor, Role as Name, resolve};
+use crate::weights::{Uploader, padded};
+
+/// A model on the device, ready to run.
+pub struct Llama {
+    gpu: Arc<Gpu>,
+    config: Config,
+    shapes: Shapes,
+    memory: MemoryPlan,
+    cache: KvCache,
+    scratch: Scratch,
+    embed: Embed,
+    layers: Vec<Layer>,
+    final_norm: RmsNorm,
+    lm_head: Linear,
+}
+
+/// One transformer layer, bound.
+struct Layer {
+    input_norm: RmsNorm,
+    qkv_proj: Linear,
+    /// One of each a slot.
+    rope_kv: Vec<RopeKv>,
+    attention: Vec<Attention>,
+    o_proj: Linear,
+    post_attention_norm: RmsNorm,
+    gate_up_proj: Linear,
+    swiglu: SwiGlu,
+    down_proj: Linear,
+}
+
+/// The activations of one chunk. A buffer for each, because wgpu tracks hazards by whole buffers.
+struct Scratch {
+    step: Buffer,
+    /// (chunk_len) ids.
+    tokens: Buffer,
+    /// (chunk_len, dim): the residual stream.
+    x: Buffer,
+    /// (chunk_len, dim).
+    normed: Buffer,
+    /// (chunk_len, qkv).
+    qkv: Buffer,
+    /// (chunk_len, n_heads, head_stride).
+    q: Buffer,
+    /// (chunk_len, heads).
+    heads: Buffer,
+    /// (chunk_len, gate_up).
+    gate_up: Buffer,
+    /// (chunk_len, hidden).
+    hidden: Buffer,
+    /// (1, dim): the last token, normalised.
+    last: Buffer,
+    /// (vocab_size).
+    logits: Buffer,
+    /// The same on the host.
+    logits_out: Buffer,
+}
+
+impl Scratch {
+    fn new(gpu: &Gpu, config: &Config, shapes: &Shapes) -> Result<Self> {
+        let rows = |name, width: usize| gpu.create_buffer(name, (shapes.chunk_len * width * 4) as u64, Role::Storage);
+        let vocab = (config.vocab_size * 4) as u64;
+        Ok(Self {
+            step: gpu.create_buffer("step", size_of::<Step>() as u64, Role::Uniform)?,
+            tokens: rows("tokens", 1)?,
+            x: rows("x", shapes.dim)?,
+            normed: rows("normed", shapes.dim)?,
+            qkv: rows("qkv", shapes.qkv)?,
+            q: rows("q", config.n_heads * shapes.kv.head_stride)?,
+            heads: rows("heads", shapes.heads)?,
+            gate_up: rows("gate_up", shapes.gate_up)?,
+            hidden: rows("hidden", shapes.hidden)?,
+            last: gpu.create_buffer("last", (shapes.dim * 4) as u64, Role::Storage)?,
+            logits: gpu.create_buffer("logits", vocab, Role::Storage)?,
+            logits_out: gpu.create_buffer("logits on the host", vocab, Role::Readback)?,
+        })
+    }
+}
+
+/// Bytes of the file that have been read, and of all tensors.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadProgress {
+    /// Read so far.
+    pub done: u64,
+    /// In all.
+    pub total: u64,
+}
+
+impl Llama {
+    /// Loads `checkpoint` onto `gpu`, streaming its tensors from the memory map.
+    ///
+    /// # Errors
+    /// What is wrong with the file, by tensor; [`Error::DoesNotFit`] with the figures, before anything is allocated; what the
+    /// device reports.
+    pub fn load(
+        gpu: Arc<Gpu>,
+        checkpoint: &Checkpoint,
+        options: &LoadOptions,
+        progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<Self> {
+        let config = Config::load(checkpoint)?;
+        let tensors = resolve(checkpoint, &config.dims())?;
+        if config.head_dim > attention::MAX_HEAD_DIM {
+            let detail = format!("a head of {}, expected at most {}", config.head_dim, attention::MAX_HEAD_DIM);
+            return Err(Error::config(&checkpoint.side_path("config.json"), "head_dim", detail));
+        }
+        let memory = plan::check_plan(&gpu, &config, options)?;
+        let shapes = Shapes::new(&config, options, gpu.tier().profile);
+        let total = tensors.stored_bytes();
+        let mut report = |done| progress(LoadProgress { done, total });
+        let uploader = Uploader::new(&gpu, checkpoint, &mut report)?;
+        let loader = Loader { gpu: &gpu, config: &config, shapes, tensors: &tensors, uploader };
+        let (cache, scratch, parts) = loader.load(checkpoint.rope_layout())?;
+        let Parts { embed, layers, final_norm, lm_head } = parts;
+        Ok(Self { gpu, config, shapes, memory, cache, scratch, embed, layers, final_norm, lm_head })
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What it takes on the device.
+    pub fn memory(&self) -> &MemoryPlan {
+        &self.memory
+    }
+
+    /// The device that it is on.
+    pub fn gpu(&self) -> &Arc<Gpu> {
+        &self.gpu
+    }
+
+    /// Bytes that one decode step reads at position `pos`: every matrix once (the embedding only if it is also the head),
+    /// and the cache.
+    pub fn bytes_per_token(&self, pos: usize) -> u64 {
+        let weights = self.memory.items.first().map_or(0, |item| item.bytes);
+        let table = (self.config.vocab_size * padded(self.config.dim) * 2) as u64;
+        let read = if self.config.tied_embeddings { weights } else { weights - table };
+        read + self.shapes.kv.bytes_per_position() * pos as u64
+    }
+
+    /// The list of a step: everything from the tokens to the logits.
+    fn record(&self, slot: usize, pos: u32, n_tokens: u32) -> Recording<'_> {
+        let mut list = Recording::new();
+        self.embed.record(&mut list, n_tokens);
+        for layer in &self.layers {
+            layer.input_norm.record(&mut list, n_tokens);
+            layer.qkv_proj.record(&mut list, n_tokens);
+            if let (Some(rope_kv), Some(attention)) = (layer.rope_kv.get(slot), layer.attention.get(slot)) {
+                rope_kv.record(&mut list, n_tokens);
+                attention.record(&mut list, pos, n_tokens);
+            }
+            layer.o_proj.record(&mut list, n_tokens);
+            layer.post_attention_norm.record(&mut list, n_tokens);
+            layer.gate_up_proj.record(&mut list, n_tokens);
+            layer.swiglu.record(&mut list, n_tokens);
+            layer.down_proj.record(&mut list, n_tokens);
+        }
+        self.final_norm.record(&mut list, n_tokens);
+        self.lm_head.record(&mut list, 1);
+        list.copy_out(&self.scratch.logits, &self.scratch.logits_out, (self.config.vocab_size * 4) as u64);
+        list
+    }
+
+    /// Dispatches of a decode step.
+    pub fn dispatches_per_token(&self) -> usize {
+        self.record(0, 0, 1).len()
+    }
+
+    fn check_request(&self, slot: usize, pos: usize, tokens: &[u32]) -> Result<()> {
+        let (max, n_slots, chunk) = (self.shapes.kv.max_seq_len, self.shapes.kv.n_slots, self.shapes.chunk_len);
+        let refuse = |detail: String| Err(Error::Request(detail));
+        if tokens.is_empty() || tokens.len() > chunk {
+            return refuse(format!("a step takes 1 to {chunk} tokens, got {}", tokens.len()));
+        }
+        if slot >= n_slots || pos + tokens.len() > max {
+            let end = pos + tokens.len();
+            return refuse(format!(
+                "positions {pos}..{end} of slot {slot}: there are {n_slots} slots of {max} positions"
+            ));
+        }
+        match tokens.iter().find(|token| **token as usize >= self.config.vocab_size) {
+            Some(token) => refuse(format!("token {token} is outside the vocabulary of {}", self.config.vocab_size)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Forward for Llama {
+    fn vocab_size(&self) -> usize {
+        self.config.vocab_size
+    }
+
+    fn max_seq_len(&self) -> usize {
+        self.shapes.kv.max_seq_len
+    }
+
+    fn n_slots(&self) -> usize {
+        self.shapes.kv.n_slots
+    }
+
+    fn forward(&mut self, slot: usize, pos: usize, tokens: &[u32], logits: &mut Vec<f32>) -> Result<()> {
+        self.check_request(slot, pos, tokens)?;
+        let step = Step { pos: pos as u32, n_tokens: tokens.len() as u32 };
+        self.gpu.write(&self.scratch.step, 0, bytemuck::bytes_of(&step))?;
+        self.gpu.write(&self.scratch.tokens, 0, bytemuck::cast_slice(tokens))?;
+        let list = self.record(slot, step.pos, step.n_tokens);
+        let during = if tokens.len() == 1 { "decoding" } else { "reading the prompt" };
+        self.gpu.run(&list, during)?;
+        let bytes = (self.config.vocab_size * 4) as u64;
+        self.gpu.map(&self.scratch.logits_out, bytes, |data| {
+            logits.clear();
+            logits.extend(bytemuck::pod_collect_to_vec::<u8, f32>(data));
+        })?;
+        match logits.iter().position(|logit| !logit.is_finite()) {
+            None => Ok(()),
+            Some(at) => Err(Error::NonFinite(format!(
+                "the model computed {} for token {at} at position {}: the weights are damaged, or the driver of {} computes \
+                 wrongly (run `guanaco conformance` to find out)",
+                logits.get(at).copied().unwrap_or(f32::NAN),
+                pos + tokens.len() - 1,
+                self.gpu.facts().name
+            ))),
+        }
+    }
+
+    fn chunk_len(&self) -> usize {
+        self.shapes.chunk_len
+    }
+
+    fn copy_slot(&mut self, from: usize, to: usize, len: usize) -> Result<()> {
+        self.cache.copy_slot(&self.gpu, from, to, len)
+    }
+}
+
+/// What a load goes through.
+struct Loader<'a> {
+    gpu: &'a Gpu,
+    config: &'a Config,
+    shapes: Shapes,
+    tensors: &'a Resolved,
+    uploader: Uploader<'a>,
+}
+
+/// The bound parts of a model.
+struct Parts {
+    embed: Embed,
+    layers: Vec<Layer>,
+    final_norm: RmsNorm,
+    lm_head: Linear,
+}
+
+impl<'a> Loader<'a> {
+    fn load(mut self, layout: RopeLayout) -> Result<(KvCache, Scratch, Parts)> {
+        let (gpu, config, shapes) = (self.gpu, self.config, self.shapes);
+        let cache = KvCache::new(gpu, shapes.kv)?;
+        let s = Scratch::new(gpu, config, &shapes)?;
+        let rope = self.rope_table()?;
+
+        let table = self.uploader.matrix("embed", &self.named(&[Name::Embed], None), &[])?;
+        let embed = Embed::new(gpu, &table, &s.step, &s.tokens, &s.x)?;
+        let mut layers = Vec::with_capacity(config.n_layers);
+        for layer in 0..config.n_layers {
+            layers.push(self.layer(layer, layout, &cache, &s, &rope)?);
+        }
+        let final_norm = self.norm("final_norm", Name::FinalNorm, None, &s, &s.last, true)?;
+        let head = self.named(&[Name::LmHead], None);
+        let head = if config.tied_embeddings { table } else { self.uploader.matrix("lm_head", &head, &[])? };
+        let wiring =
+            linear::Wiring { step: &s.step, x: &s.last, y: &s.logits, y_stride: config.vocab_size, add: false };
+        let lm_head = Linear::new(gpu, "lm_head", &head, wiring, false)?;
+        self.uploader.finish()?;
+        Ok((cache, s, Parts { embed, layers, final_norm, lm_head }))
+    }
+
+    fn layer(
+        &mut self,
+        layer: usize,
+        layout: RopeLayout,
+        cache: &KvCache,
+        s: &Scratch,
+        rope: &Buffer,
+    ) -> Result<Layer> {
+        let (gpu, config, shapes) = (self.gpu, self.config, self.shapes);
+        let (n_heads, n_kv_heads, head_dim) = (config.n_heads as u32, config.n_kv_heads as u32, config.head_dim as u32);
+        let (head_stride, max_seq_len) = (shapes.kv.head_stride as u32, shapes.kv.max_seq_len as u32);
+        let mut linear = |label, weights: &[Name], biases: &[Name], x, y, y_stride, add| {
+            let matrix = self.uploader.matrix(
+                &format!("{label} {layer}"),
+                &named(self.tensors, weights, Some(layer)),
+                &named(self.tensors, biases, Some(layer)),
+            )?;
+            Linear::new(gpu, label, &matrix, linear::Wiring { step: &s.step, x, y, y_stride, add }, true)
+        };
+        let qkv_proj = linear(
+            "qkv_proj",
+            &[Name::QProj, Name::KProj, Name::VProj],
+            &[Name::QBias, Name::KBias, Name::VBias],
+            &s.normed,
+            &s.qkv,
+            shapes.qkv,
+            false,
+        )?;
+        let o_proj = linear("o_proj", &[Name::OProj], &[Name::OBias], &s.heads, &s.x, shapes.dim, true)?;
+        let gate_up_proj = linear(
+            "gate_up_proj",
+            &[Name::GateProj, Name::UpProj],
+            &[Name::GateBias, Name::UpBias],
+            &s.normed,
+            &s.gate_up,
+            shapes.gate_up,
+            false,
+        )?;
+        let down_proj = linear("down_proj", &[Name::DownProj], &[Name::DownBias], &s.hidden, &s.x, shapes.dim, true)?;
+
+        let rope_params = rope_kv::Params {
+            n_heads,
+            n_kv_heads,
+            head_dim,
+            head_stride,
+            max_seq_len,
+            qkv_stride: shapes.qkv as u32,
+            interleaved: u32::from(layout == RopeLayout::InterleavedPairs),
+        };
+        let attention_params = attention::Params {
+            n_heads,
+            n_kv_heads,
+            head_dim,
+            head_words: head_stride / 8,
+            max_seq_len,
+            out_stride: shapes.heads as u32,
+            scale: 1.0 / (head_dim as f32).sqrt(),
+        };
+        let (mut rotations, mut attentions) = (Vec::new(), Vec::new());
+        for slot in 0..shapes.kv.n_slots {
+            let [k_cache, v_cache] = cache.layer(slot, layer)?;
+            let wiring = rope_kv::Wiring { step: &s.step, qkv: &s.qkv, rope, q_out: &s.q, k_cache, v_cache };
+            rotations.push(RopeKv::new(gpu, "rope_kv", rope_params, wiring)?);
+            let caches = [k_cache, v_cache];
+            attentions.push(Attention::new(gpu, "attention", attention_params, &s.step, &s.q, caches, &s.heads)?);
+        }
+        let swiglu_params = swiglu::Params {
+            hidden_dim: config.hidden_dim as u32,
+            in_stride: shapes.gate_up as u32,
+            out_stride: shapes.hidden as u32,
+        };
+        Ok(Layer {
+            input_norm: self.norm("input_norm", Name::InputNorm, Some(layer), s, &s.normed, false)?,
+            qkv_proj,
+            rope_kv: rotations,
+            attention: attentions,
+            o_proj,
+            post_attention_norm: self.norm(
+                "post_attention_norm",
+                Name::PostAttentionNorm,
+                Some(layer),
+                s,
+                &s.normed,
+                false,
+            )?,
+            gate_up_proj,
+            swiglu: SwiGlu::new(gpu, "swiglu", swiglu_params, &s.step, &s.gate_up, &s.hidden)?,
+            down_proj,
+        })
+    }
+
+    fn norm(
+        &mut self,
+        label: &str,
+        name: Name,
+        layer: Option<usize>,
+        s: &Scratch,
+        y: &Buffer,
+        last_only: bool,
+    ) -> Result<RmsNorm> {
+        let weight = self.uploader.vector(label, &self.named(&[name], layer))?;
+        let params = rms_norm::Params {
+            dim: self.config.dim as u32,
+            row_vecs: self.shapes.dim as u32 / 4,
+            eps: self.config.rms_eps,
+            last_only: u32::from(last_only),
+        };
+        RmsNorm::new(self.gpu, label, params, &s.step, &s.x, &weight, y)
+    }
+
+    /// cos and sin of every position: (max_seq_len, head_dim / 2, 2) f32. The angles are computed in f64: WGSL promises no
+    /// precision for large ones.
+    fn rope_table(&self) -> Result<Buffer> {
+        let inv_freq = self.config.rope_inv_freq();
+        let mut table = Vec::with_capacity(self.shapes.kv.max_seq_len * inv_freq.len() * 2);
+        for pos in 0..self.shapes.kv.max_seq_len {
+            for freq in &inv_freq {
+                let (sin, cos) = (pos as f64 * f64::from(*freq)).sin_cos();
+                table.extend([cos as f32, sin as f32]);
+            }
+        }
+        self.gpu.create_buffer_with("rope", bytemuck::cast_slice(&table), Role::Storage)
+    }
+
+    fn named(&self, names: &[Name], layer: Option<usize>) -> Vec<&'a ResolvedTensor> {
+        named(self.tensors, names, layer)
+    }
+}
+
+/// The tensors of these names that the checkpoint has; biases may be absent, and `resolve` has found all others.
+fn named<'a>(tensors: &'a Resolved, names: &[Name], layer: Option<usize>) -> Vec<&'a ResolvedTensor> {
+    names.iter().filter_map(|name| tensors.get(*name, layer)).collect()
+}
