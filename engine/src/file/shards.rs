@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 
 const INDEX: &str = "model.safetensors.index.json";
 const SINGLE: &str = "model.safetensors";
-/// Generous for an index, and small enough that a parsed one stays below 200 MiB.
-const MAX_INDEX: usize = 8 << 20;
+/// Ten times the index of the largest LLaMA, and small enough that a parsed one takes tens of megabytes.
+const MAX_INDEX: usize = 4 << 20;
 /// The most shards of one checkpoint.
 const MAX_SHARDS: usize = 4096;
 

@@ -363,3 +363,109 @@ fn brief(value: &Value) -> String {
         None => text,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain() -> Map<String, Value> {
+        let value = serde_json::json!({
+            "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64, "intermediate_size": 96,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 100, "bos_token_id": 1, "eos_token_id": 2,
+        });
+        value.as_object().unwrap().clone()
+    }
+
+    fn with(changes: Value) -> Result<Config> {
+        let mut object = plain();
+        for (field, value) in changes.as_object().unwrap() {
+            object.insert(field.clone(), value.clone());
+        }
+        Config::parse(&serde_json::to_vec(&object).unwrap(), Path::new("config.json"))
+    }
+
+    #[test]
+    fn what_is_absent_has_the_defaults_of_transformers() {
+        let config =
+            with(serde_json::json!({ "head_dim": null, "num_key_value_heads": null, "rope_scaling": null })).unwrap();
+        assert_eq!((config.head_dim, config.n_kv_heads, config.max_seq_len), (16, 4, 2048));
+        assert_eq!((config.rms_eps, config.rope_theta, config.rope_scaling), (1e-6, 1e4, RopeScaling::None));
+        assert!(!config.tied_embeddings && !config.attention_bias && !config.mlp_bias && config.warnings.is_empty());
+        assert_eq!((config.bos_id, config.eos_ids, config.pad_id), (Some(1), vec![2], None));
+    }
+
+    #[test]
+    fn spellings_of_2023() {
+        let config = with(serde_json::json!({
+            "architectures": ["LLaMAForCausalLM"], "max_sequence_length": 512, "pad_token_id": -1, "hidden_size": 64.0,
+            "rope_scaling": { "type": "linear", "factor": 2 },
+        }));
+        let config = config.unwrap();
+        assert_eq!((config.max_seq_len, config.pad_id, config.dim), (512, None, 64));
+        assert_eq!(config.rope_scaling, RopeScaling::Linear { factor: 2.0 });
+        assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    }
+
+    #[test]
+    fn spellings_of_transformers_5() {
+        let config = with(serde_json::json!({
+            "dtype": "bfloat16", "rope_parameters": { "rope_type": "linear", "factor": 4.0, "rope_theta": 5e5 },
+        }));
+        let config = config.unwrap();
+        assert_eq!((config.rope_theta, config.rope_scaling), (5e5, RopeScaling::Linear { factor: 4.0 }));
+        let twice = serde_json::json!({
+            "rope_theta": 1e4, "rope_parameters": { "rope_type": "default", "rope_theta": 5e5 },
+        });
+        assert!(with(twice).unwrap_err().to_string().contains("rope_theta"));
+        let twice = serde_json::json!({
+            "rope_scaling": { "type": "linear", "factor": 2 }, "rope_parameters": { "rope_type": "linear", "factor": 4 },
+        });
+        assert!(with(twice).unwrap_err().to_string().contains("rope_scaling"));
+    }
+
+    #[test]
+    fn token_ids_are_numbers_lists_or_left_out() {
+        let mut config = with(serde_json::json!({ "eos_token_id": [2, 7, 100], "bos_token_id": null })).unwrap();
+        assert_eq!((config.bos_id, config.eos_ids.as_slice()), (None, &[2, 7][..]));
+        assert!(config.warnings[0].contains("100"), "{:?}", config.warnings);
+        let generation = br#"{"bos_token_id": 1, "eos_token_id": [7, 9]}"#;
+        config.merge_generation(generation, Path::new("generation_config.json")).unwrap();
+        assert_eq!((config.bos_id, config.eos_ids.as_slice()), (Some(1), &[2, 7, 9][..]));
+    }
+
+    #[test]
+    fn a_context_beyond_belief_is_cut_in_sight() {
+        let config = with(serde_json::json!({ "max_position_embeddings": 1_u64 << 40 })).unwrap();
+        assert_eq!(config.max_seq_len, MAX_SEQ_LEN);
+        assert!(config.warnings[0].contains("max_position_embeddings") && config.warnings[0].contains("config.json"));
+    }
+
+    #[test]
+    fn every_refusal_names_its_field() {
+        for (field, value) in [
+            ("hidden_size", Value::Null),
+            ("hidden_size", "64".into()),
+            ("hidden_size", 64.5.into()),
+            ("hidden_size", 66.into()),
+            ("intermediate_size", 0.into()),
+            ("num_hidden_layers", 2_000_000_000_u64.into()),
+            ("num_hidden_layers", (-1).into()),
+            ("num_attention_heads", 0.into()),
+            ("num_key_value_heads", 3.into()),
+            ("head_dim", 9.into()),
+            ("vocab_size", (1_u64 << 40).into()),
+            ("rms_norm_eps", (-1.0).into()),
+            ("rms_norm_eps", 0.into()),
+            ("rope_theta", 0.into()),
+            ("rope_scaling", "linear".into()),
+            ("max_position_embeddings", 0.into()),
+            ("tie_word_embeddings", "yes".into()),
+            ("hidden_act", "gelu".into()),
+            ("model_type", "mistral".into()),
+            ("architectures", serde_json::json!(["LlamaForSequenceClassification"])),
+        ] {
+            let message = with(serde_json::json!({ field: value })).unwrap_err().to_string();
+            assert!(message.contains(field) && message.contains("config.json"), "{field} {value}: {message}");
+        }
+    }
+}

@@ -99,3 +99,72 @@ impl RopeScaling {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(got: &[f32], expected: &[(usize, f64)]) {
+        for &(pair, expected) in expected {
+            let error = (f64::from(got[pair]) - expected).abs() / expected;
+            assert!(error < 1e-7, "pair {pair}: expected {expected:e}, got {:e}", got[pair]);
+        }
+    }
+
+    fn parse(json: &str) -> Result<RopeScaling, String> {
+        RopeScaling::parse(serde_json::from_str::<Value>(json).unwrap().as_object().unwrap())
+    }
+
+    // The expected values were computed in Python from the formulas as published, branch by branch.
+
+    #[test]
+    fn plain() {
+        let got = RopeScaling::None.inv_freq(80, 10_000.0);
+        assert_eq!(got.len(), 40);
+        close(&got, &[(0, 1.0), (1, 0.7943282347242815), (20, 0.01), (39, 0.00012589254117941674)]);
+    }
+
+    #[test]
+    fn linear_divides_every_frequency() {
+        let scaling = parse(r#"{"type": "linear", "factor": 4.0}"#).unwrap();
+        assert_eq!(scaling, RopeScaling::Linear { factor: 4.0 });
+        close(&scaling.inv_freq(80, 10_000.0), &[(0, 0.25), (20, 0.0025), (39, 3.1473135294854185e-5)]);
+    }
+
+    #[test]
+    fn llama3_keeps_blends_and_divides() {
+        let json = r#"{"rope_type": "llama3", "factor": 8, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                       "original_max_position_embeddings": 8192}"#;
+        let got = parse(json).unwrap().inv_freq(128, 500_000.0);
+        let kept = [(0, 1.0), (1, 0.8146172338565447), (20, 0.016560440080994446), (28, 0.0032114459947525913)];
+        let blended = [(29, 0.002166570763503359), (31, 0.0008567514129196321), (34, 0.00017850781276799638)];
+        let divided = [(35, 9.556212353964683e-05), (40, 3.428102195952591e-05), (63, 3.068925988914511e-07)];
+        close(&got, &[kept.as_slice(), &blended, &divided].concat());
+
+        let got = parse(&json.replace("8192", "64")).unwrap().inv_freq(64, 500_000.0);
+        close(
+            &got,
+            &[(1, 0.6636012376960885), (5, 0.027751387869683307), (6, 0.010674637535720701), (8, 0.004700753866357992)],
+        );
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for (json, word) in [
+            (r#"{"rope_type": "yarn", "factor": 4.0}"#, "yarn"),
+            (r#"{"factor": 4.0}"#, "rope_type"),
+            (r#"{"type": "linear"}"#, "factor"),
+            (r#"{"type": "linear", "factor": 0}"#, "factor"),
+            (r#"{"type": "linear", "factor": "2"}"#, "factor"),
+            (r#"{"type": 7}"#, "not a string"),
+            (r#"{"type": "linear", "rope_type": "default", "factor": 2}"#, "contradicts"),
+            (r#"{"type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 4}"#, "high_freq_factor"),
+            (r#"{"rope_type": "default", "partial_rotary_factor": 0.5}"#, "partial_rotary_factor"),
+        ] {
+            let detail = parse(json).unwrap_err();
+            assert!(detail.contains(word), "{json}: {detail}");
+        }
+        assert_eq!(parse("{}"), Ok(RopeScaling::None));
+        assert_eq!(parse(r#"{"rope_type": "default", "rope_theta": 5e4}"#), Ok(RopeScaling::None));
+    }
+}

@@ -320,3 +320,80 @@ fn refuse_if_it_matters(checkpoint: &Checkpoint, dims: &Dims, name: &str) -> Res
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIMS: Dims = Dims {
+        vocab_size: 10,
+        dim: 8,
+        hidden_dim: 12,
+        n_layers: 2,
+        n_heads: 2,
+        n_kv_heads: 1,
+        head_dim: 6,
+        tied_embeddings: true,
+        attention_bias: true,
+        mlp_bias: false,
+    };
+
+    /// A checkpoint of `f16` ones: the tensors of `dims`, then what `change` makes of the list of names and shapes.
+    fn checkpoint(dims: &Dims, change: impl FnOnce(&mut Vec<(String, Vec<usize>)>)) -> Checkpoint {
+        let mut tensors = expected(dims).into_iter().map(|tensor| (tensor.name, tensor.shape)).collect();
+        change(&mut tensors);
+        let (mut entries, mut data) = (Vec::new(), Vec::new());
+        for (name, shape) in &tensors {
+            let begin = data.len();
+            data.extend((0..shape.iter().product()).flat_map(|_| half::f16::ONE.to_le_bytes()));
+            let end = data.len();
+            entries.push(format!(r#""{name}":{{"dtype":"F16","shape":{shape:?},"data_offsets":[{begin},{end}]}}"#));
+        }
+        let header = format!("{{{}}}", entries.join(","));
+        let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat();
+        Checkpoint::from_static(&[("model.safetensors", bytes.leak())]).unwrap()
+    }
+
+    #[test]
+    fn every_tensor_is_found_with_its_shape() {
+        let resolved = resolve(&checkpoint(&DIMS, |_| {}), &DIMS).unwrap();
+        assert_eq!(resolved.tensors.len(), 1 + 2 * (9 + 4) + 1);
+        assert!(resolved.unused.is_empty());
+        let k_proj = resolved.get(Role::KProj, Some(1)).unwrap();
+        assert_eq!((k_proj.name.as_str(), k_proj.rows, k_proj.cols), ("model.layers.1.self_attn.k_proj.weight", 6, 8));
+        let o_bias = resolved.get(Role::OBias, Some(0)).unwrap();
+        assert_eq!((o_bias.rows, o_bias.cols), (1, 8));
+        assert_eq!(resolved.get(Role::LmHead, None), None);
+    }
+
+    #[test]
+    fn names_without_the_prefix_and_unused_tensors() {
+        let checkpoint = checkpoint(&DIMS, |tensors| {
+            tensors.iter_mut().for_each(|(name, _)| *name = name.replace("model.", ""));
+            tensors.push(("lm_head.weight".to_owned(), vec![10, 8]));
+            tensors.push(("layers.0.self_attn.rotary_emb.inv_freq".to_owned(), vec![3]));
+        });
+        let resolved = resolve(&checkpoint, &DIMS).unwrap();
+        assert_eq!(resolved.get(Role::Embed, None).unwrap().name, "embed_tokens.weight");
+        assert_eq!(resolved.unused, ["layers.0.self_attn.rotary_emb.inv_freq", "lm_head.weight"]);
+    }
+
+    #[test]
+    fn what_contradicts_the_config_is_refused_by_name() {
+        let refused = |dims: Dims, change: fn(&mut Vec<(String, Vec<usize>)>), words: &[&str]| {
+            let message = resolve(&checkpoint(&DIMS, change), &dims).unwrap_err().to_string();
+            assert!(words.iter().all(|word| message.contains(word)), "{words:?}: {message}");
+        };
+        refused(Dims { n_layers: 3, ..DIMS }, |_| {}, &["model.layers.2.input_layernorm.weight", "config.json"]);
+        refused(Dims { n_layers: 1, ..DIMS }, |_| {}, &["model.layers.1.", "num_hidden_layers"]);
+        refused(
+            Dims { vocab_size: 11, ..DIMS },
+            |_| {},
+            &["model.embed_tokens.weight", "(11, 8)", "(10, 8)", "vocab_size"],
+        );
+        refused(Dims { tied_embeddings: false, ..DIMS }, |_| {}, &["lm_head.weight", "tie_word_embeddings"]);
+        refused(Dims { attention_bias: false, ..DIMS }, |_| {}, &["_proj.bias", "attention_bias"]);
+        refused(DIMS, |tensors| tensors[1].1 = vec![1, 8], &["input_layernorm", "(1, 8)"]);
+        refused(DIMS, |tensors| tensors[2].0 += ".qweight", &["q_proj.weight", "not in the file"]);
+    }
+}
