@@ -143,7 +143,7 @@ fn main() -> Result<()> {
 
     let mut shards: Vec<Vec<&ExpectedTensor>> = vec![Vec::new()];
     let mut in_shard = 0;
-    // Small shapes are split in two all the same, so that the option always shows.
+    // Small shapes are split too, so that the option always shows.
     let limit = SHARD.min(total / 2 + 1);
     for tensor in &tensors {
         if options.shards && in_shard > 0 && in_shard + bytes(tensor) > limit {
