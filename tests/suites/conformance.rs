@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use guanaco_engine::gpu::{Gpu, GpuOptions, list_adapters};
 use guanaco_engine::kernels::{KERNELS, conformance};
+use guanaco_engine::model::check;
 use guanaco_tests::Suite;
 
 fn main() -> ExitCode {
@@ -28,7 +29,15 @@ fn main() -> ExitCode {
                 continue;
             }
         };
+        let whole = gpu.clone();
         let label = format!("{} ({})", gpu.facts().name, gpu.facts().backend);
+        suite.case(format!("{label}: whole models"), move || {
+            let outcomes = check::run(&whole, &mut |_| {})?;
+            println!("{} checks, worst NMSE {:.1e}", outcomes.len(), outcomes.iter().map(|o| o.nmse).fold(0.0, f64::max));
+            let failures: Vec<_> = outcomes.into_iter().filter(|outcome| outcome.failure.is_some()).collect();
+            anyhow::ensure!(failures.is_empty(), "{failures:#?}");
+            Ok(())
+        });
         for kernel in KERNELS {
             for case in (kernel.cases)() {
                 for launch in (kernel.launches)(gpu.tier()) {

@@ -1,5 +1,6 @@
 //! The model: its configuration, and the forward pass from token ids to logits.
 
+pub mod check;
 mod config;
 mod llama;
 mod plan;
