@@ -1,8 +1,6 @@
 //! Files in, checked tensors out, no GPU: every good checkpoint opens, resolves and converts; every broken one ends in one
 //! error that names what is wrong, soon, and without taking memory on the file's word.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -17,6 +15,8 @@ use serde::Deserialize;
 
 #[path = "formats/built.rs"]
 mod built;
+#[path = "formats/counting.rs"]
+mod counting;
 
 /// What a broken file may cost.
 const MAX_MEMORY: usize = 200 << 20;
@@ -147,65 +147,11 @@ fn mentions(message: &str, mention: &[&str]) -> Outcome {
 /// Runs `run` within the limits of time and memory.
 fn bounded<T>(run: impl FnOnce() -> T) -> anyhow::Result<T> {
     let started = Instant::now();
-    USED.with(|used| used.set(0));
-    PEAK.with(|peak| peak.set(0));
-    let result = run();
-    let (peak, time) = (PEAK.with(Cell::get), started.elapsed());
-    ensure!(peak < MAX_MEMORY as isize, "{peak} bytes of memory were taken, expected less than {MAX_MEMORY}");
+    let (result, peak) = counting::peak(run);
+    let time = started.elapsed();
+    ensure!(peak < MAX_MEMORY, "{peak} bytes of memory were taken, expected less than {MAX_MEMORY}");
     ensure!(time < MAX_TIME, "it took {time:?}, expected less than {MAX_TIME:?}");
     Ok(result)
-}
-
-/// Counts what the current thread allocates: each case runs on its own.
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-thread_local! {
-    static USED: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-}
-
-fn count(bytes: isize) {
-    // Fails while a thread ends; what is freed then no longer matters.
-    let used = USED.try_with(|used| {
-        used.set(used.get() + bytes);
-        used.get()
-    });
-    if let Ok(used) = used {
-        let _ = PEAK.try_with(|peak| peak.set(peak.get().max(used)));
-    }
-}
-
-// SAFETY: every call is passed on to the system's allocator with its own arguments; the counters do not allocate.
-#[allow(unsafe_code, reason = "counting what is allocated takes a global allocator, which is an unsafe trait")]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        // SAFETY: the caller keeps the contract of `dealloc`, and the pointer came from `System`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: the caller keeps the contract of `alloc_zeroed`.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        // Both exist for a moment, when the allocator has to move.
-        count(new_size as isize);
-        count(-(layout.size() as isize));
-        // SAFETY: the caller keeps the contract of `realloc`, and the pointer came from `System`.
-        unsafe { System.realloc(pointer, layout, new_size) }
-    }
 }
 
 /// The path of a temporary folder with these files.
