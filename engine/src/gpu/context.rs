@@ -54,6 +54,8 @@ pub struct Gpu {
     options: GpuOptions,
     sink: Arc<Mutex<Sink>>,
     pub(super) pipelines: Mutex<HashMap<Launch, Arc<Pipeline>>>,
+    /// Variants that were tested on this device, with the reason where one failed.
+    tested: Mutex<HashMap<Launch, Option<String>>>,
     /// Measured work per second, in the units of a dispatch's `cost`; paces the submits of a prefill.
     rate: Mutex<f64>,
 }
@@ -104,8 +106,8 @@ impl Gpu {
         });
         // A guess below what any such device does; the first submits correct it.
         let rate = if tier.profile == Profile::Cpu { 2e9 } else { 1e11 };
-        let (pipelines, rate) = (Mutex::default(), Mutex::new(rate));
-        Ok(Self { device, queue, facts, tier, options, sink, pipelines, rate })
+        let (pipelines, tested, rate) = (Mutex::default(), Mutex::default(), Mutex::new(rate));
+        Ok(Self { device, queue, facts, tier, options, sink, pipelines, tested, rate })
     }
 
     /// The adapter.
@@ -121,6 +123,32 @@ impl Gpu {
     /// How it was asked for.
     pub fn options(&self) -> &GpuOptions {
         &self.options
+    }
+
+    /// Whether the variant of `launch` computes rightly on this device; `test` is run once and says why not.
+    ///
+    /// # Errors
+    /// The device is gone.
+    pub(crate) fn trusted(&self, launch: &Launch, test: impl FnOnce() -> Option<String>) -> Result<bool> {
+        if let Some(known) = lock(&self.tested).get(launch) {
+            return Ok(known.is_none());
+        }
+        let failure = test();
+        self.check("testing kernels")?;
+        if let Some(reason) = &failure {
+            let Launch { kernel, variant, .. } = launch;
+            tracing::warn!("{}: `{kernel}` ({variant}) fails its self-test, using another: {reason}", self.facts.name);
+        }
+        Ok(lock(&self.tested).entry(launch.clone()).or_insert(failure).is_none())
+    }
+
+    /// Variants that failed their self-test and were replaced: kernel, variant, reason.
+    pub fn fallbacks(&self) -> Vec<String> {
+        let tested = lock(&self.tested);
+        let failed = tested.iter().filter_map(|(launch, failure)| failure.as_ref().map(|failure| (launch, failure)));
+        let mut lines: Vec<_> = failed.map(|(l, why)| format!("{} ({}): {why}", l.kernel, l.variant)).collect();
+        lines.sort();
+        lines
     }
 
     /// Multiply-adds per second, as last measured (a guess before the first submit).

@@ -94,7 +94,7 @@ impl Attention {
             let detail = format!("head_dim {}, expected at most {MAX_HEAD_DIM}", params.head_dim);
             return Err(Error::kernel("attention", detail));
         }
-        let launch = preferred(launches(gpu.tier()), "attention")?;
+        let launch = preferred(gpu, "attention")?;
         let bindings = vec![
             BoundBuffer::whole("params", &uniform(gpu, label, params)?),
             BoundBuffer::whole("step", step),

@@ -57,7 +57,7 @@ impl Embed {
     /// # Errors
     /// What the device reports.
     pub fn new(gpu: &Gpu, table: &Matrix, step: &Buffer, tokens: &Buffer, x: &Buffer) -> Result<Self> {
-        let launch = preferred(launches(gpu.tier()), "embed")?;
+        let launch = preferred(gpu, "embed")?;
         let mut params = Params { row_words: padded(table.cols) as u32 / 8, row_base: 0, n_rows: 0 };
         let mut dispatches = Vec::with_capacity(table.parts.len());
         for Part { buffer, row_base, n_rows } in &table.parts {

@@ -43,8 +43,8 @@ impl Linear {
     /// # Errors
     /// What the device reports.
     pub fn new(gpu: &Gpu, label: &str, matrix: &Matrix, wiring: Wiring<'_>, batched: bool) -> Result<Self> {
-        let vector = preferred(matvec::launches(gpu.tier()), "matvec")?;
-        let many = preferred(matmul::launches(gpu.tier()), "matmul")?;
+        let vector = preferred(gpu, "matvec")?;
+        let many = preferred(gpu, "matmul")?;
         let bias = match &matrix.bias {
             Some(bias) => bias.clone(),
             None => gpu.create_buffer("no bias", 16, Role::Storage)?,

@@ -64,9 +64,30 @@ fn cpu_subgroup(tier: &Tier) -> Option<u32> {
     tier.fixed_subgroup().filter(|size| tier.profile == crate::gpu::Profile::Cpu && matches!(size, 4 | 8))
 }
 
-/// The preferred launch.
-fn preferred(launches: Vec<Launch>, kernel: &str) -> Result<Launch> {
-    launches.into_iter().next().ok_or_else(|| Error::kernel(kernel, "no variant runs on this adapter"))
+/// The launch to use on `gpu`: the first that passes its self-test. `base` is taken as it is, since nothing is left to fall
+/// back to, and `guanaco conformance` tells more.
+fn preferred(gpu: &Gpu, name: &str) -> Result<Launch> {
+    let kernel = KERNELS.iter().find(|kernel| kernel.name == name);
+    let kernel = kernel.ok_or_else(|| Error::kernel(name, "not in the registry"))?;
+    for launch in (kernel.launches)(gpu.tier()) {
+        if launch.variant == "base" || gpu.trusted(&launch, || self_test(gpu, kernel, &launch))? {
+            return Ok(launch);
+        }
+    }
+    Err(Error::kernel(name, "no variant runs on this adapter"))
+}
+
+/// Cases that a variant must pass before it is used: the smallest ones, a few milliseconds.
+const SELF_TEST_CASES: usize = 6;
+
+/// Runs the first cases of `kernel`; says why the variant cannot be trusted.
+fn self_test(gpu: &Gpu, kernel: &Kernel, launch: &Launch) -> Option<String> {
+    let cases = (kernel.cases)();
+    let mut failures = cases.iter().take(SELF_TEST_CASES).filter_map(|case| {
+        let outcome = conformance::run_case(gpu, kernel, case, launch);
+        outcome.failure.map(|failure| format!("{}: {failure}", case.name))
+    });
+    failures.next()
 }
 
 /// The uniform buffer of `params`.
@@ -83,7 +104,7 @@ fn fold(count: u32, tier: &Tier) -> [u32; 3] {
 #[cfg(test)]
 mod tests {
     use super::KERNELS;
-    use crate::gpu::SHADERS;
+    use crate::gpu::{Gpu, GpuOptions, SHADERS};
 
     #[test]
     fn every_shader_belongs_to_a_kernel_and_every_kernel_has_a_baseline() {
@@ -93,6 +114,23 @@ mod tests {
         for kernel in KERNELS {
             assert!(SHADERS.iter().any(|s| s.kernel == kernel.name && s.variant == "base"), "{}", kernel.name);
         }
+    }
+
+    #[test]
+    fn a_variant_that_fails_its_self_test_is_replaced_and_named() {
+        let Ok(gpu) = Gpu::open(GpuOptions::from_env()) else {
+            eprintln!("skipped: no adapter");
+            return;
+        };
+        let first = super::matvec::launches(gpu.tier()).remove(0);
+        if first.variant == "base" {
+            eprintln!("skipped: the adapter has only the baseline");
+            return;
+        }
+        assert!(gpu.fallbacks().is_empty());
+        assert!(!gpu.trusted(&first, || Some("made up".to_owned())).unwrap());
+        assert_eq!(super::preferred(&gpu, "matvec").unwrap().variant, "base");
+        assert_eq!(gpu.fallbacks(), [format!("matvec ({}): made up", first.variant)]);
     }
 
     #[test]

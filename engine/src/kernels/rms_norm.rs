@@ -69,7 +69,7 @@ impl RmsNorm {
         weight: &Buffer,
         y: &Buffer,
     ) -> Result<Self> {
-        let launch = preferred(launches(gpu.tier()), "rms_norm")?;
+        let launch = preferred(gpu, "rms_norm")?;
         let bindings = vec![
             BoundBuffer::whole("params", &uniform(gpu, label, params)?),
             BoundBuffer::whole("step", step),

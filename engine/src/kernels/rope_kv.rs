@@ -112,7 +112,7 @@ impl RopeKv {
     /// # Errors
     /// What the device reports.
     pub fn new(gpu: &Gpu, label: &str, params: Params, wiring: Wiring<'_>) -> Result<Self> {
-        let launch = preferred(launches(gpu.tier()), "rope_kv")?;
+        let launch = preferred(gpu, "rope_kv")?;
         let bindings = vec![
             BoundBuffer::whole("params", &uniform(gpu, label, params)?),
             BoundBuffer::whole("step", wiring.step),

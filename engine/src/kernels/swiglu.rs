@@ -57,7 +57,7 @@ impl SwiGlu {
     /// # Errors
     /// What the device reports.
     pub fn new(gpu: &Gpu, label: &str, params: Params, step: &Buffer, gate_up: &Buffer, h: &Buffer) -> Result<Self> {
-        let launch = preferred(launches(gpu.tier()), "swiglu")?;
+        let launch = preferred(gpu, "swiglu")?;
         let bindings = vec![
             BoundBuffer::whole("params", &uniform(gpu, label, params)?),
             BoundBuffer::whole("step", step),
