@@ -7,15 +7,13 @@ use std::io::Write as _;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, anyhow, bail, ensure};
-use guanaco_engine::gpu::{Access, SHADERS, Shader};
+use guanaco_engine::gpu::{Access, Profile, SHADERS, Shader, Tier};
+use guanaco_engine::kernels::KERNELS;
 use guanaco_tests::{Outcome, Suite};
 use naga::back::{PipelineConstants, glsl, hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy, Layouter};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage};
-
-/// Workgroup sizes that the tiers ask for: one subgroup of software drivers and of GPUs, up to the portable limit.
-const WORKGROUPS: &[u32] = &[4, 8, 16, 32, 64, 128, 256];
 
 /// The limits that WebGPU promises everywhere, less what is never used: the portable baseline keeps to them.
 const BASE_STORAGE_BUFFERS: usize = 8;
@@ -46,6 +44,7 @@ fn main() -> ExitCode {
         }
     }
     suite.case("every kernel has a portable baseline", baselines);
+    suite.case("every adapter admits what is launched on it", admitted);
     suite.case("checkers fail: naga", || {
         refused(Text::new("@compute @workgroup_size(1) fn main() { let x: f16 = 1.0h; }", Capabilities::empty(), &[]))
     });
@@ -181,20 +180,69 @@ fn capabilities(features: wgpu::Features) -> Capabilities {
     capabilities
 }
 
-/// Every set of overrides that a shader is compiled with: its defaults, and each workgroup size where it has one.
-fn override_sets(shader: &Shader) -> Vec<Vec<(&'static str, u32)>> {
-    let mut sets = vec![Vec::new()];
-    if shader.overrides.contains(&"WORKGROUP") {
-        sets.extend(WORKGROUPS.iter().map(|size| vec![("WORKGROUP", *size)]));
+/// Adapters that differ in what kernels are picked by: limits as every device has them, software drivers with their small
+/// subgroups, and GPUs with and without one size of subgroup.
+fn tiers() -> Vec<Tier> {
+    let limits = wgpu::Limits::default();
+    let portable = Tier {
+        profile: Profile::Gpu,
+        f16: false,
+        subgroup: None,
+        coop: Vec::new(),
+        timestamps: false,
+        max_binding: limits.max_storage_buffer_binding_size,
+        max_buffer: limits.max_buffer_size,
+        max_invocations: limits.max_compute_invocations_per_workgroup,
+        max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
+        max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
+        max_workgroups: limits.max_compute_workgroups_per_dimension,
+        offset_alignment: limits.min_storage_buffer_offset_alignment,
+    };
+    let large = Tier {
+        f16: true,
+        max_invocations: 1024,
+        max_workgroup_bytes: 48 * 1024,
+        max_storage_buffers: 32,
+        ..portable.clone()
+    };
+    let mut tiers = vec![Tier { profile: Profile::Cpu, ..portable.clone() }, portable.clone(), large.clone()];
+    for size in [4, 8] {
+        tiers.push(Tier { profile: Profile::Cpu, subgroup: Some((size, size)), ..large.clone() });
+        tiers.push(Tier { profile: Profile::Cpu, subgroup: Some((size, size)), ..portable.clone() });
     }
-    sets
+    for subgroup in [(32, 32), (64, 64), (8, 32), (32, 64)] {
+        tiers.push(Tier { subgroup: Some(subgroup), ..large.clone() });
+        tiers.push(Tier { subgroup: Some(subgroup), f16: false, ..large.clone() });
+    }
+    tiers
 }
 
-/// Runs `check` on the text with each set of overrides.
+/// Every way in which a shader is launched on one of the tiers: the workgroup's invocations, and the overrides.
+fn launches(shader: &Shader) -> Vec<(u32, Vec<(&'static str, u32)>)> {
+    let mut found = Vec::new();
+    for kernel in KERNELS.iter().filter(|kernel| kernel.name == shader.kernel) {
+        for launch in tiers().iter().flat_map(|tier| (kernel.launches)(tier)) {
+            let one = (launch.invocations, launch.overrides);
+            if launch.variant == shader.variant && !found.contains(&one) {
+                found.push(one);
+            }
+        }
+    }
+    found
+}
+
+/// Runs `check` on the text as each launch compiles it.
 fn each(shader: &Shader, check: impl Fn(&Text) -> Outcome) -> Outcome {
-    for overrides in override_sets(shader) {
+    let launches = launches(shader);
+    ensure!(!launches.is_empty(), "no kind of adapter launches this variant; take it out of shaders/variants.txt");
+    for (invocations, overrides) in launches {
         let text = Text::new(shader.source, capabilities(shader.features), &overrides);
-        text.and_then(|text| check(&text)).with_context(|| format!("overrides {overrides:?}"))?;
+        let checked = text.and_then(|text| {
+            let size = text.invocations;
+            ensure!(size == invocations, "the launch says {invocations} invocations, the workgroup has {size}");
+            check(&text)
+        });
+        checked.with_context(|| format!("overrides {overrides:?}"))?;
     }
     Ok(())
 }
@@ -255,6 +303,21 @@ fn baselines() -> Outcome {
     for shader in SHADERS {
         let base = SHADERS.iter().any(|other| other.kernel == shader.kernel && other.variant == "base");
         ensure!(base, "{} has `{}` but no `base` in shaders/variants.txt", shader.kernel, shader.variant);
+    }
+    Ok(())
+}
+
+fn admitted() -> Outcome {
+    for tier in tiers() {
+        for kernel in KERNELS {
+            let launches = (kernel.launches)(&tier);
+            ensure!(launches.iter().any(|launch| launch.variant == "base"), "{}: no base on {tier:?}", kernel.name);
+            for launch in launches {
+                let shader = guanaco_engine::gpu::find_shader(launch.kernel, launch.variant)
+                    .with_context(|| format!("variants.txt does not list {launch:?}"))?;
+                tier.admits(shader, launch.invocations).map_err(|reason| anyhow!("{launch:?} {reason}; {tier:?}"))?;
+            }
+        }
     }
     Ok(())
 }
@@ -425,7 +488,7 @@ fn noop(shader: &Shader) -> Outcome {
             device.pipeline(shader.source, Some(&layout), overrides);
         })
     };
-    for overrides in override_sets(shader) {
+    for (_, overrides) in launches(shader) {
         make(&right, &overrides).with_context(|| format!("overrides {overrides:?}"))?;
     }
 
