@@ -1,6 +1,6 @@
 # Two commands do everything, set-up included: `make demo` and `make test`.
 .POSIX:
-.PHONY: demo test adapters check-targets
+.PHONY: demo test adapters check-targets check-shaders-tint
 
 # Talks with a model in the terminal; without a terminal, plays a scripted conversation.
 demo:
@@ -20,3 +20,7 @@ adapters:
 # Type-checks the workspace for macOS and Windows from Linux.
 check-targets:
 	@scripts/check-targets
+
+# Compiles every shader with Tint, a second WGSL compiler.
+check-shaders-tint:
+	@scripts/check-shaders-tint

@@ -3,13 +3,15 @@
 //!
 //! Shaders are written as the engine runs them: `override`s resolved, no bounds checks, no zeroed workgroup memory.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::process::{Command, ExitCode};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, anyhow, bail, ensure};
 use guanaco_engine::gpu::{Access, Profile, SHADERS, Shader, Tier};
 use guanaco_engine::kernels::KERNELS;
-use guanaco_tests::{Outcome, Suite};
+use guanaco_tests::{Outcome, Suite, workspace};
 use naga::back::{PipelineConstants, glsl, hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy, Layouter};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
@@ -23,6 +25,7 @@ const BASE_WORKGROUP_BYTES: u32 = 16 * 1024;
 fn main() -> ExitCode {
     let mut suite = Suite::new();
     let spirv_val = Command::new("spirv-val").arg("--version").output().is_ok();
+    let tint = std::env::var_os("GUANACO_TINT").map(PathBuf::from);
     for shader in SHADERS {
         let name = |checker: &str| format!("{}.{}: {checker}", shader.kernel, shader.variant);
         suite.case(name("naga"), || each(shader, |text| same_reflection(shader, text)));
@@ -37,6 +40,15 @@ fn main() -> ExitCode {
             suite.skip(name("GLSL"), "GLSL ES has no f16");
         } else {
             suite.case(name("GLSL"), || each(shader, |text| text.glsl()));
+        }
+        match &tint {
+            Some(folder) => {
+                let folder = folder.clone();
+                suite.case(name("Tint"), move || {
+                    accept_tint(&folder, shader.source, shader.features, &launches(shader))
+                });
+            }
+            None => suite.skip(name("Tint"), "`make check-shaders-tint` runs it"),
         }
         suite.case(name("noop device"), || noop(shader));
         if shader.variant == "base" {
@@ -54,6 +66,14 @@ fn main() -> ExitCode {
         suite.skip("checkers fail: spirv-val", "spirv-val is not installed (package spirv-tools)");
     }
     suite.case("checkers fail: portable limits", limits_refuse);
+    if let Some(folder) = tint {
+        suite.case("checkers fail: Tint", move || {
+            let source = "@compute @workgroup_size(1) fn main() { let x: u32 = 1.5; }";
+            let none = wgpu::Features::empty();
+            accept_tint(&folder, "@compute @workgroup_size(1) fn main() {}", none, &[(1, Vec::new())])?;
+            refused(accept_tint(&folder, source, none, &[(1, Vec::new())]))
+        });
+    }
     suite.run(None)
 }
 
@@ -217,8 +237,11 @@ fn tiers() -> Vec<Tier> {
     tiers
 }
 
-/// Every way in which a shader is launched on one of the tiers: the workgroup's invocations, and the overrides.
-fn launches(shader: &Shader) -> Vec<(u32, Vec<(&'static str, u32)>)> {
+/// The invocations of a workgroup, and the values of the overrides.
+type Launched = (u32, Vec<(&'static str, u32)>);
+
+/// Every way in which a shader is launched on one of the tiers.
+fn launches(shader: &Shader) -> Vec<Launched> {
     let mut found = Vec::new();
     for kernel in KERNELS.iter().filter(|kernel| kernel.name == shader.kernel) {
         for launch in tiers().iter().flat_map(|tier| (kernel.launches)(tier)) {
@@ -277,6 +300,27 @@ fn validate_spirv(words: &[u32]) -> Outcome {
     let output = Command::new("spirv-val").args(["--target-env", "vulkan1.1"]).arg(file.path()).output()?;
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     ensure!(output.status.success(), "spirv-val: {said}");
+    Ok(())
+}
+
+/// Compiles with Tint (tests/tint.mjs), from the npm package below `folder`.
+fn accept_tint(folder: &Path, source: &str, features: wgpu::Features, launches: &[Launched]) -> Outcome {
+    let launches: Vec<BTreeMap<_, _>> =
+        launches.iter().map(|(_, overrides)| overrides.iter().copied().collect()).collect();
+    let subgroup = features.contains(wgpu::Features::SUBGROUP);
+    let input = serde_json::json!({ "source": source, "subgroup": subgroup, "launches": launches });
+    let mut node = Command::new("node")
+        .arg(workspace().join("tests").join("tint.mjs"))
+        .arg(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("run node")?;
+    node.stdin.take().context("no standard input")?.write_all(input.to_string().as_bytes())?;
+    let output = node.wait_with_output()?;
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    ensure!(output.status.success(), "Tint: {said}");
     Ok(())
 }
 
