@@ -48,8 +48,9 @@ override WORKGROUP: u32 = 8;
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let words = params.row_words;
-    let row = group.x * WORKGROUP * 2u + lane;
-    let token = group.y * 8u;
+    // Neighbouring workgroups share rows: the weights come from memory once, the tokens from the cache.
+    let row = group.y * WORKGROUP * 2u + lane;
+    let token = group.x * 8u;
     let last = params.n_rows - 1u;
     let w0 = min(row, last) * words;
     let w1 = min(row + WORKGROUP, last) * words;

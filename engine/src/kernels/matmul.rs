@@ -26,7 +26,7 @@ pub fn launches(tier: &Tier) -> Vec<Launch> {
 /// Workgroups for a matrix part of `n_rows` and `n_tokens` of input.
 pub(super) fn workgroups(n_rows: u32, n_tokens: u32, launch: &Launch) -> [u32; 3] {
     match launch.variant {
-        "cpu_subgroup" => [n_rows.div_ceil(launch.invocations * 2), n_tokens.div_ceil(8), 1],
+        "cpu_subgroup" => [n_tokens.div_ceil(8), n_rows.div_ceil(launch.invocations * 2), 1],
         _ => [n_rows.div_ceil(64), n_tokens.div_ceil(64), 1],
     }
 }
