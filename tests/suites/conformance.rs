@@ -33,7 +33,11 @@ fn main() -> ExitCode {
         let label = format!("{} ({})", gpu.facts().name, gpu.facts().backend);
         suite.case(format!("{label}: whole models"), move || {
             let outcomes = check::run(&whole, &mut |_| {})?;
-            println!("{} checks, worst NMSE {:.1e}", outcomes.len(), outcomes.iter().map(|o| o.nmse).fold(0.0, f64::max));
+            println!(
+                "{} checks, worst NMSE {:.1e}",
+                outcomes.len(),
+                outcomes.iter().map(|o| o.nmse).fold(0.0, f64::max)
+            );
             let failures: Vec<_> = outcomes.into_iter().filter(|outcome| outcome.failure.is_some()).collect();
             anyhow::ensure!(failures.is_empty(), "{failures:#?}");
             Ok(())

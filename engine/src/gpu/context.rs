@@ -18,19 +18,23 @@ pub struct GpuOptions {
     pub cpu_kernels: Vec<String>,
     /// Where the final WGSL of each pipeline is written (`GUANACO_DUMP_SHADERS`).
     pub dump_shaders: Option<std::path::PathBuf>,
+    /// Matrices are split into parts of at most this many bytes, though the adapter may bind more (`GUANACO_SPLIT_ABOVE`): tests
+    /// split small models with it.
+    pub split_above: Option<u64>,
     /// Leaves the optional features out, so that the portable baselines run (`GUANACO_BASELINE=1`).
     pub baseline_only: bool,
 }
 
 impl GpuOptions {
     /// The options that the environment names: `GUANACO_ADAPTER`, `GUANACO_CPU_KERNELS`, `GUANACO_DUMP_SHADERS`,
-    /// `GUANACO_BASELINE`.
+    /// `GUANACO_SPLIT_ABOVE`, `GUANACO_BASELINE`.
     pub fn from_env() -> Self {
         let list = |name| std::env::var(name).unwrap_or_default();
         Self {
             adapter: Some(list("GUANACO_ADAPTER")).filter(|adapter| !adapter.is_empty()),
             cpu_kernels: list("GUANACO_CPU_KERNELS").split(',').map(str::trim).map(str::to_owned).collect(),
             dump_shaders: std::env::var_os("GUANACO_DUMP_SHADERS").map(Into::into),
+            split_above: list("GUANACO_SPLIT_ABOVE").parse().ok(),
             baseline_only: list("GUANACO_BASELINE") == "1",
         }
     }
@@ -56,8 +60,9 @@ pub struct Gpu {
     pub(super) pipelines: Mutex<HashMap<Launch, Arc<Pipeline>>>,
     /// Variants that were tested on this device, with the reason where one failed.
     tested: Mutex<HashMap<Launch, Option<String>>>,
-    /// Measured work per second, in the units of a dispatch's `cost`; paces the submits of a prefill.
-    rate: Mutex<f64>,
+    /// Measured work per second, in the units of a dispatch's `cost`, of decode steps and of batches: one is bound by memory, the
+    /// other by arithmetic. They pace the submits.
+    rates: [Mutex<f64>; 2],
 }
 
 /// One submit stays below this, so that no watchdog resets the GPU (Windows and RADV do after two seconds) and a window on
@@ -81,6 +86,7 @@ impl Gpu {
             features = wgpu::Features::empty();
             (tier.f16, tier.subgroup, tier.timestamps) = (false, None, false);
         }
+        tier.max_matrix_part = tier.max_matrix_part.min(options.split_above.unwrap_or(u64::MAX));
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("guanaco"),
             required_features: features,
@@ -104,10 +110,10 @@ impl Gpu {
                 lock(&on_lost).lost.get_or_insert(message);
             }
         });
-        // A guess below what any such device does; the first submits correct it.
-        let rate = if tier.profile == Profile::Cpu { 2e9 } else { 1e11 };
-        let (pipelines, tested, rate) = (Mutex::default(), Mutex::default(), Mutex::new(rate));
-        Ok(Self { device, queue, facts, tier, options, sink, pipelines, tested, rate })
+        // Guesses below what such devices do; the first submits correct them.
+        let guess = if tier.profile == Profile::Cpu { 1e9 } else { 5e10 };
+        let (pipelines, tested, rates) = (Mutex::default(), Mutex::default(), [guess, 2.0 * guess].map(Mutex::new));
+        Ok(Self { device, queue, facts, tier, options, sink, pipelines, tested, rates })
     }
 
     /// The adapter.
@@ -151,16 +157,20 @@ impl Gpu {
         lines
     }
 
-    /// Multiply-adds per second, as last measured (a guess before the first submit).
-    pub fn rate(&self) -> f64 {
-        *lock(&self.rate)
+    /// Multiply-adds that a submit may hold: what the device does in [`SUBMIT_TIME`]. A decode step on a software device is
+    /// one submit however long it takes: no watchdog waits there, and nothing else is drawn by it.
+    pub(super) fn submit_bound(&self, batched: bool) -> u64 {
+        if !batched && self.tier.profile == Profile::Cpu {
+            return u64::MAX;
+        }
+        (*lock(&self.rates[usize::from(batched)]) * SUBMIT_TIME.as_secs_f64()) as u64
     }
 
     /// Takes a measured `cost` over `time` into the rate.
-    pub(super) fn measured(&self, cost: u64, time: Duration) {
+    pub(super) fn measured(&self, batched: bool, cost: u64, time: Duration) {
         // Short submits measure the latency, not the rate.
         if time > Duration::from_millis(5) && cost > 0 {
-            let mut rate = lock(&self.rate);
+            let mut rate = lock(&self.rates[usize::from(batched)]);
             *rate = 0.5 * *rate + 0.5 * (cost as f64 / time.as_secs_f64());
         }
     }
@@ -225,4 +235,51 @@ impl Gpu {
 /// A lock that a panicking holder does not poison: the data are plain values that are whole at every moment.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Gpu, GpuOptions};
+    use crate::error::Error;
+    use crate::gpu::Role;
+
+    /// A device, or a note that there is none.
+    fn gpu() -> Option<Gpu> {
+        let gpu = Gpu::open(GpuOptions::from_env());
+        gpu.map_err(|error| eprintln!("skipped: {error}")).ok()
+    }
+
+    #[test]
+    fn an_adapter_that_does_not_exist_is_an_error_that_lists_what_there_is() {
+        let options = GpuOptions { adapter: Some("no such card".to_owned()), ..GpuOptions::default() };
+        let error = Gpu::open(options).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("no such card") && (error.contains("Adapters here") || error.contains("There is none")));
+    }
+
+    #[test]
+    fn a_destroyed_device_gives_typed_errors_and_no_panic() {
+        let Some(gpu) = gpu() else { return };
+        let buffer = gpu.create_buffer("something", 64, Role::Storage).unwrap();
+        gpu.device.destroy();
+        let error = gpu.read(&buffer, 0, 64).expect_err("the device is gone");
+        assert!(matches!(error, Error::Gpu { .. } | Error::DeviceLost { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_buffer_beyond_the_device_is_refused_with_figures() {
+        let Some(gpu) = gpu() else { return };
+        let error = gpu.create_buffer("far too large", u64::MAX / 2, Role::Storage).unwrap_err();
+        assert!(matches!(error, Error::DoesNotFit(_)), "{error}");
+        assert!(error.to_string().contains("far too large"));
+    }
+
+    #[test]
+    fn slow_measurements_lower_the_bound_of_a_submit() {
+        let Some(gpu) = gpu() else { return };
+        let before = gpu.submit_bound(true);
+        for _ in 0..20 {
+            gpu.measured(true, 1_000_000, std::time::Duration::from_secs(1));
+        }
+        assert!(gpu.submit_bound(true) < before && gpu.submit_bound(true) < 1_000_000);
+    }
 }

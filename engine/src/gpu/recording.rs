@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::buffer::Buffer;
-use super::context::{Gpu, SUBMIT_TIME};
+use super::context::Gpu;
 use super::pipeline::Dispatch;
 use super::twin::TwinBuffers;
 use crate::error::Result;
@@ -11,6 +11,7 @@ use crate::error::Result;
 /// What to do, in order.
 #[derive(Debug, Default)]
 pub struct Recording<'a> {
+    batched: bool,
     steps: Vec<Step<'a>>,
     /// Done when everything else is.
     copies: Vec<Copy<'a>>,
@@ -27,9 +28,9 @@ struct Step<'a> {
 }
 
 impl<'a> Recording<'a> {
-    /// An empty list.
-    pub fn new() -> Self {
-        Self::default()
+    /// An empty list: of a step with one token, or (`batched`) with many.
+    pub fn new(batched: bool) -> Self {
+        Self { batched, ..Self::default() }
     }
 
     /// Adds a dispatch of `workgroups`; `cost` is its multiply-adds, roughly, for pacing.
@@ -56,6 +57,25 @@ impl<'a> Recording<'a> {
 }
 
 impl Gpu {
+    /// Runs `recording`, waits for it, and gives the first `bytes` of `result` (where it copies out to) to `view`.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn run_and_map<T>(
+        &self,
+        recording: &Recording<'_>,
+        during: &str,
+        (result, bytes): (&Buffer, u64),
+        view: impl FnOnce(&[u8]) -> T,
+    ) -> Result<T> {
+        let start = Instant::now();
+        self.run(recording, during)?;
+        let value = self.map(result, bytes, view)?;
+        let cost = recording.steps.iter().map(|step| step.cost).sum();
+        self.measured(recording.batched, cost, start.elapsed());
+        Ok(value)
+    }
+
     /// Runs `recording` in submits whose expected time stays within the bound of one submit, and returns when the last is
     /// on its way. One pass and one submit where it all fits, which a decode step does.
     ///
@@ -67,7 +87,7 @@ impl Gpu {
         let mut rest = recording.steps.as_slice();
         while !rest.is_empty() {
             // Read each time: the first slices of a long list measure the rate for the later ones.
-            let bound = (self.rate() * SUBMIT_TIME.as_secs_f64()) as u64;
+            let bound = self.submit_bound(recording.batched);
             let (mut cost, mut n) = (0_u64, 0);
             for step in rest {
                 if (n > 0 && cost + step.cost > bound) || is_cpu(step) {
@@ -91,7 +111,7 @@ impl Gpu {
             let index = self.submit(slice, copies);
             if !rest.is_empty() {
                 self.wait(during, Some(index))?;
-                self.measured(cost, start.elapsed());
+                self.measured(recording.batched, cost, start.elapsed());
             }
         }
         if recording.steps.last().is_none_or(is_cpu) && !recording.copies.is_empty() {

@@ -29,6 +29,8 @@ pub struct Tier {
     pub max_binding: u64,
     /// Largest buffer, bytes.
     pub max_buffer: u64,
+    /// Largest part of a matrix, bytes: what both a binding and a buffer hold.
+    pub max_matrix_part: u64,
     /// Largest workgroup, invocations.
     pub max_invocations: u32,
     /// Workgroup memory, bytes.
@@ -47,6 +49,8 @@ impl Tier {
         let (info, features, limits) = (adapter.get_info(), adapter.features(), adapter.limits());
         let coop = adapter.cooperative_matrix_properties();
         let cpu = info.device_type == wgpu::DeviceType::Cpu;
+        // Several drivers count in 32 bits signed somewhere.
+        let max_binding = limits.max_storage_buffer_binding_size.min((1 << 31) - 4);
         Self {
             profile: if cpu { Profile::Cpu } else { Profile::Gpu },
             f16: features.contains(wgpu::Features::SHADER_F16),
@@ -58,9 +62,9 @@ impl Tier {
                 .map(|p| format!("{}x{}x{} {:?}→{:?}", p.m_size, p.n_size, p.k_size, p.ab_type, p.cr_type))
                 .collect(),
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
-            // Several drivers count in 32 bits signed somewhere.
-            max_binding: limits.max_storage_buffer_binding_size.min((1 << 31) - 4),
+            max_binding,
             max_buffer: limits.max_buffer_size,
+            max_matrix_part: max_binding.min(limits.max_buffer_size),
             max_invocations: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),
             max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
             max_storage_buffers: limits.max_storage_buffers_per_shader_stage,

@@ -90,7 +90,7 @@ fn try_case(gpu: &Gpu, kernel: &Kernel, case: &Case, launch: &Launch) -> Result<
         bound.push(BoundBuffer { name: buffer.name, buffer: device, offset: guard, bytes });
     }
     let dispatch = gpu.dispatch(&case.name, launch, kernel.twin, bound.clone())?;
-    let mut recording = Recording::new();
+    let mut recording = Recording::new(false);
     recording.push(&dispatch, (case.workgroups)(case, launch, gpu.tier()), 1);
     let start = Instant::now();
     gpu.run(&recording, kernel.name)?;

@@ -172,7 +172,7 @@ impl Llama {
 
     /// The list of a step: everything from the tokens to the logits.
     fn record(&self, slot: usize, pos: u32, n_tokens: u32) -> Recording<'_> {
-        let mut list = Recording::new();
+        let mut list = Recording::new(n_tokens > 1);
         self.embed.record(&mut list, n_tokens);
         for layer in &self.layers {
             layer.input_norm.record(&mut list, n_tokens);
@@ -237,9 +237,8 @@ impl Forward for Llama {
         self.gpu.write(&self.scratch.tokens, 0, bytemuck::cast_slice(tokens))?;
         let list = self.record(slot, step.pos, step.n_tokens);
         let during = if tokens.len() == 1 { "decoding" } else { "reading the prompt" };
-        self.gpu.run(&list, during)?;
-        let bytes = (self.config.vocab_size * 4) as u64;
-        self.gpu.map(&self.scratch.logits_out, bytes, |data| {
+        let out = (&self.scratch.logits_out, (self.config.vocab_size * 4) as u64);
+        self.gpu.run_and_map(&list, during, out, |data| {
             logits.clear();
             logits.extend(bytemuck::pod_collect_to_vec::<u8, f32>(data));
         })?;

@@ -34,7 +34,7 @@ pub struct Matrix {
 ///
 /// The 7B's head is 262 MB; software Vulkan binds 128 MiB. A multiple of 64, so that parts cut no tile.
 pub fn rows_per_part(cols: usize, tier: &Tier) -> usize {
-    let bytes = usize::try_from(tier.max_binding.min(tier.max_buffer)).unwrap_or(usize::MAX);
+    let bytes = usize::try_from(tier.max_matrix_part).unwrap_or(usize::MAX);
     let rows = bytes / (padded(cols) * 2).max(1);
     if rows > 64 { rows / 64 * 64 } else { rows.max(1) }
 }
