@@ -1,1 +1,301 @@
-//! (to come)
+//! Text to ids and back, for the tokenizers that LLaMA checkpoints carry.
+//!
+//! - `tokenizer.json` goes through the `tokenizers` crate; `tokenizer.model` (sentencepiece) is read and encoded here.
+//! - **What is spelled in a text is text.** `</s>` typed by a user encodes to the characters `<`, `/s`, `>` and not to EOS,
+//!   as sentencepiece has it and other than Hugging Face's default: a prompt is built as one string, and a user must not be
+//!   able to end a turn in it. [`Tokenizer::encode_parsing_specials`] does recognise special tokens; it is for text in which
+//!   only trusted hands wrote them, such as the output of a chat template whose messages were neutralised.
+//! - Decoding and streaming share one decoder: control ids say nothing, byte pieces are put together to characters, the
+//!   unknown token prints as sentencepiece's ` ⁇ `.
+
+mod bpe;
+mod json;
+mod piece;
+mod protobuf;
+mod sentencepiece;
+mod stream;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use json::Json;
+use piece::{Decoder, Pieces};
+use sentencepiece::SentencePiece;
+pub use stream::DetokenizeStream;
+
+/// A small file such as a tokenizer is not larger than this; a larger one is refused before it is read.
+const MAX_FILE_BYTES: u64 = 256 << 20;
+
+/// A tokenizer of the LLaMA family.
+pub struct Tokenizer {
+    encoder: Encoder,
+    names: Vec<Option<String>>,
+    specials: Vec<(String, u32)>,
+    bos: Option<u32>,
+    eos: Option<u32>,
+    adds_bos: bool,
+    base_size: usize,
+    path: PathBuf,
+}
+
+enum Encoder {
+    Json(Box<Json>),
+    SentencePiece(Box<SentencePiece>),
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokenizer").field("path", &self.path).field("vocab_size", &self.vocab_size()).finish_non_exhaustive()
+    }
+}
+
+impl Tokenizer {
+    /// The tokenizer of a checkpoint folder: its `tokenizer.json`, else its `tokenizer.model`; None when it has neither.
+    /// BOS and EOS are those that `tokenizer_config.json` names, where it does.
+    ///
+    /// # Errors
+    /// A file that is there but bad is an error naming it: the other file is not tried in its stead.
+    pub fn open(dir: &Path) -> Result<Option<Self>> {
+        let (json, model) = (dir.join("tokenizer.json"), dir.join("tokenizer.model"));
+        let mut tokenizer = if let Some(bytes) = read_small(&json)? {
+            Self::from_json_bytes(&bytes, &json)?
+        } else if let Some(bytes) = read_small(&model)? {
+            Self::from_sentencepiece_bytes(&bytes, &model)?
+        } else {
+            return Ok(None);
+        };
+        let config = dir.join("tokenizer_config.json");
+        if let Some(bytes) = read_small(&config)? {
+            tokenizer.apply_config(&bytes, &config)?;
+        }
+        Ok(Some(tokenizer))
+    }
+
+    /// A tokenizer from the bytes of a `tokenizer.json`; `path` is for messages only.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for anything but a usable BPE or Unigram tokenizer with LLaMA's, Metaspace or ByteLevel decoding.
+    pub fn from_json_bytes(bytes: &[u8], path: &Path) -> Result<Self> {
+        let mut json = Json::parse(bytes, path)?;
+        let names = names(&json.ids, json.pieces.pieces.len());
+        Ok(Self {
+            names,
+            specials: std::mem::take(&mut json.added),
+            bos: json.bos,
+            eos: json.eos,
+            adds_bos: json.adds_bos,
+            base_size: json.base_size,
+            encoder: Encoder::Json(Box::new(json)),
+            path: path.to_owned(),
+        })
+    }
+
+    /// A tokenizer from the bytes of a sentencepiece `tokenizer.model`; `path` is for messages only.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for a damaged file, and for models other than BPE with the identity normalizer.
+    pub fn from_sentencepiece_bytes(bytes: &[u8], path: &Path) -> Result<Self> {
+        let model = SentencePiece::parse(bytes, path)?;
+        let names = names(&model.ids, model.pieces.pieces.len());
+        let is_special = |piece: &piece::Piece| matches!(piece, piece::Piece::Control | piece::Piece::Unknown(_));
+        let specials = (0u32..)
+            .zip(names.iter().zip(&model.pieces.pieces))
+            .filter(|(_, (_, piece))| is_special(piece))
+            .filter_map(|(id, (name, _))| Some((name.clone()?, id)))
+            .collect();
+        Ok(Self {
+            base_size: names.len(),
+            names,
+            specials,
+            bos: model.bos,
+            eos: model.eos,
+            adds_bos: model.bos.is_some(),
+            encoder: Encoder::SentencePiece(Box::new(model)),
+            path: path.to_owned(),
+        })
+    }
+
+    /// The ids of `text`, BOS in front when `add_bos` is set and the tokenizer has one. Special tokens spelled in the text
+    /// stay text.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] when the text cannot be encoded.
+    pub fn encode(&self, text: &str, add_bos: bool) -> Result<Vec<u32>> {
+        let ids = match &self.encoder {
+            Encoder::Json(json) => json.encode(text)?,
+            Encoder::SentencePiece(model) => model.bpe.encode(text)?,
+        };
+        Ok(self.with_bos(ids, add_bos))
+    }
+
+    /// As [`Tokenizer::encode`], but special tokens spelled in the text become their ids: only for text whose untrusted parts
+    /// were neutralised. A sentencepiece model is encoded stretch by stretch between them, as transformers' `LlamaTokenizer`
+    /// does (`legacy`).
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] when the text cannot be encoded.
+    pub fn encode_parsing_specials(&self, text: &str, add_bos: bool) -> Result<Vec<u32>> {
+        let ids = match &self.encoder {
+            Encoder::Json(json) => json.encode_parsing_specials(text)?,
+            Encoder::SentencePiece(model) => {
+                let (mut ids, mut rest) = (Vec::new(), text);
+                while let Some((at, name, id)) = self.first_special(rest) {
+                    ids.extend(model.bpe.encode(&rest[..at])?);
+                    ids.push(id);
+                    rest = &rest[at + name.len()..];
+                }
+                ids.extend(model.bpe.encode(rest)?);
+                ids
+            }
+        };
+        Ok(self.with_bos(ids, add_bos))
+    }
+
+    fn first_special<'t>(&'t self, text: &str) -> Option<(usize, &'t str, u32)> {
+        let found = self.specials.iter().filter_map(|(name, id)| Some((text.find(name.as_str())?, name.as_str(), *id)));
+        found.min_by_key(|&(at, name, _)| (at, std::cmp::Reverse(name.len())))
+    }
+
+    fn with_bos(&self, mut ids: Vec<u32>, add_bos: bool) -> Vec<u32> {
+        if let (true, Some(bos)) = (add_bos, self.bos) {
+            ids.insert(0, bos);
+        }
+        ids
+    }
+
+    /// The text of `ids`, without special tokens, and without the leading space that encoding adds. Bytes that are not UTF-8
+    /// become U+FFFD.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] for an id that the vocabulary does not have.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        let (mut decoder, mut out) = (Decoder::new(true), String::new());
+        for &id in ids {
+            decoder.push(self.pieces(), id, &mut out)?;
+        }
+        decoder.finish(&mut out);
+        Ok(out)
+    }
+
+    /// One more than the largest id.
+    pub fn vocab_size(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Checks that a model with `model_vocab_size` embedding rows has one for each piece. Tokens that a `tokenizer.json`
+    /// adds beyond its own vocabulary (2023's `[PAD]`) may lie outside: nothing but [`Tokenizer::encode_parsing_specials`]
+    /// yields their ids.
+    ///
+    /// # Errors
+    /// [`Error::Format`] with both sizes.
+    pub fn check_vocab_size(&self, model_vocab_size: usize) -> Result<()> {
+        if self.base_size <= model_vocab_size {
+            return Ok(());
+        }
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let detail = format!(
+            "{name} has {} pieces, but the model's vocab_size is {model_vocab_size}: they do not belong together",
+            self.base_size
+        );
+        Err(Error::format(&self.path, detail))
+    }
+
+    /// The id that begins a text.
+    pub fn bos(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// The id that ends a text.
+    pub fn eos(&self) -> Option<u32> {
+        self.eos
+    }
+
+    /// Whether a prompt for this checkpoint begins with BOS.
+    pub fn adds_bos(&self) -> bool {
+        self.adds_bos
+    }
+
+    /// The name of an id, as the file spells it (`▁Hello`, `<0x0A>`, `</s>`).
+    pub fn piece(&self, id: u32) -> Option<String> {
+        self.names.get(id as usize).cloned().flatten()
+    }
+
+    /// The id of a name as the file spells it.
+    pub fn id(&self, piece: &str) -> Option<u32> {
+        match &self.encoder {
+            Encoder::Json(json) => json.ids.get(piece).copied(),
+            Encoder::SentencePiece(model) => model.ids.get(piece).copied(),
+        }
+    }
+
+    /// The special and added tokens, as they would be spelled in a text, with their ids.
+    pub fn specials(&self) -> &[(String, u32)] {
+        &self.specials
+    }
+
+    /// The file that this tokenizer was read from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn pieces(&self) -> &Pieces {
+        match &self.encoder {
+            Encoder::Json(json) => &json.pieces,
+            Encoder::SentencePiece(model) => &model.pieces,
+        }
+    }
+
+    /// BOS, EOS and whether BOS is put in front, from `tokenizer_config.json`. Names are strings or `{"content": …}`; the
+    /// empty strings of early 2023 conversions say nothing.
+    fn apply_config(&mut self, bytes: &[u8], path: &Path) -> Result<()> {
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let config: Value = serde_json::from_slice(bytes)
+            .map_err(|error| Error::format(path, format!("tokenizer_config.json: not valid JSON: {error}")))?;
+        let named = |field: &str| {
+            let value = &config[field];
+            let name = value.as_str().or_else(|| value["content"].as_str()).filter(|name| !name.is_empty())?;
+            let id = self.id(name);
+            if id.is_none() {
+                tracing::warn!("{field} {name:?} is not in the vocabulary and is ignored; file: {}", path.display());
+            }
+            id
+        };
+        let (bos, eos) = (named("bos_token"), named("eos_token"));
+        self.bos = bos.or(self.bos);
+        self.eos = eos.or(self.eos);
+        if let Some(adds_bos) = config["add_bos_token"].as_bool() {
+            self.adds_bos = adds_bos && self.bos.is_some();
+        }
+        Ok(())
+    }
+}
+
+fn names(ids: &HashMap<String, u32>, size: usize) -> Vec<Option<String>> {
+    let mut names = vec![None; size];
+    for (name, &id) in ids {
+        if let Some(slot) = names.get_mut(id as usize) {
+            *slot = Some(name.clone());
+        }
+    }
+    names
+}
+
+/// The bytes of a file that is held in memory as a whole; None when there is no such file.
+fn read_small(path: &Path) -> Result<Option<Vec<u8>>> {
+    let meta = match std::fs::metadata(path) {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("open", path, error)),
+    };
+    if !meta.is_file() {
+        return Err(Error::format(path, "expected a file, got a folder or something else"));
+    }
+    if meta.len() > MAX_FILE_BYTES {
+        let detail = format!("the file has {} bytes; expected at most {MAX_FILE_BYTES}: is it what its name says?", meta.len());
+        return Err(Error::format(path, detail));
+    }
+    std::fs::read(path).map(Some).map_err(|error| Error::io("read", path, error))
+}

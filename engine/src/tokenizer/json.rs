@@ -1,0 +1,314 @@
+//! `tokenizer.json`, encoded by the `tokenizers` crate and decoded by this crate's own decoder.
+//!
+//! The file is checked before the crate sees it: the crate indexes out of bounds on a merge whose result is no token, gives
+//! an added token another id than the file says, and obeys a stored truncation length.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use super::piece::{Piece, Pieces, byte_of};
+use crate::error::{Error, Result};
+
+/// A tokenizer.json, checked and loaded.
+pub(super) struct Json {
+    /// Does not recognise special tokens that are spelled in the text.
+    plain: tokenizers::Tokenizer,
+    /// Does; made when it is first asked for.
+    parsing: OnceLock<tokenizers::Tokenizer>,
+    pub(super) pieces: Pieces,
+    pub(super) ids: HashMap<String, u32>,
+    pub(super) added: Vec<(String, u32)>,
+    pub(super) bos: Option<u32>,
+    pub(super) eos: Option<u32>,
+    pub(super) adds_bos: bool,
+    /// One more than the largest id of the model's own vocabulary.
+    pub(super) base_size: usize,
+}
+
+impl Json {
+    pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
+        let fail = |detail: String| Error::format(path, format!("tokenizer.json: {detail}"));
+        if bytes.is_empty() {
+            return Err(fail("the file is empty; fetch it again".into()));
+        }
+        if bytes.starts_with(b"version https://git-lfs") {
+            return Err(fail("this is a git-lfs pointer, not the tokenizer; run `git lfs pull`".into()));
+        }
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let root: Value = serde_json::from_slice(bytes).map_err(|error| fail(format!("not valid JSON: {error}")))?;
+        let vocabulary = Vocabulary::read(&root).map_err(&fail)?;
+        let pieces = vocabulary.pieces(&root).map_err(&fail)?;
+        drop(root);
+        let loaded = catch_unwind(AssertUnwindSafe(|| tokenizers::Tokenizer::from_bytes(bytes)));
+        let mut plain = match loaded {
+            Ok(Ok(tokenizer)) => tokenizer,
+            Ok(Err(error)) => return Err(fail(error.to_string())),
+            Err(_) => return Err(fail("the tokenizers library failed on this file".into())),
+        };
+        // A length that was set for training must not cut prompts.
+        plain.with_truncation(None).map_err(|error| fail(error.to_string()))?;
+        plain.with_padding(None);
+        plain.set_encode_special_tokens(true);
+        for added in &vocabulary.added {
+            let got = plain.token_to_id(&added.content);
+            if got != Some(added.id) {
+                return Err(fail(format!(
+                    "added token {:?}: expected id {}, but ids are given in order and it would get {got:?}",
+                    added.content, added.id
+                )));
+            }
+        }
+        let mut ids = vocabulary.ids;
+        ids.extend(vocabulary.added.iter().map(|added| (added.content.clone(), added.id)));
+        let (bare, framed) = (run(&plain, "a", false)?, run(&plain, "a", true)?);
+        let adds_bos = framed.len() > bare.len() && framed.first() != bare.first();
+        let named = |names: &[&str]| names.iter().find_map(|name| ids.get(*name).copied());
+        let bos = if adds_bos { framed.first().copied() } else { named(&["<s>", "<|begin_of_text|>"]) };
+        let eos = named(&["</s>", "<|end_of_text|>", "<|endoftext|>"]);
+        let added = vocabulary.added.into_iter().map(|added| (added.content, added.id)).collect();
+        let base_size = vocabulary.base_size;
+        Ok(Self { plain, parsing: OnceLock::new(), pieces, ids, added, bos, eos, adds_bos, base_size })
+    }
+
+    pub(super) fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        run(&self.plain, text, false)
+    }
+
+    pub(super) fn encode_parsing_specials(&self, text: &str) -> Result<Vec<u32>> {
+        let parsing = self.parsing.get_or_init(|| {
+            let mut parsing = self.plain.clone();
+            parsing.set_encode_special_tokens(false);
+            parsing
+        });
+        run(parsing, text, false)
+    }
+}
+
+fn run(tokenizer: &tokenizers::Tokenizer, text: &str, framed: bool) -> Result<Vec<u32>> {
+    // The crate has `expect`s on its way; a file that meets one must not end the program.
+    match catch_unwind(AssertUnwindSafe(|| tokenizer.encode_fast(text, framed))) {
+        Ok(Ok(encoding)) => Ok(encoding.get_ids().to_vec()),
+        Ok(Err(error)) => Err(Error::Tokenizer(format!("cannot encode: {error}"))),
+        Err(_) => Err(Error::Tokenizer("cannot encode: the tokenizers library failed on this text".into())),
+    }
+}
+
+struct Added {
+    content: String,
+    id: u32,
+    special: bool,
+}
+
+/// The names and ids of the file, checked.
+struct Vocabulary {
+    ids: HashMap<String, u32>,
+    added: Vec<Added>,
+    unk: Option<u32>,
+    size: usize,
+    base_size: usize,
+}
+
+impl Vocabulary {
+    fn read(root: &Value) -> Result<Self, String> {
+        let model = root.get("model").and_then(Value::as_object).ok_or("field `model`: expected an object")?;
+        let kind = match model.get("type").and_then(Value::as_str) {
+            Some(kind) => kind,
+            None if model.contains_key("merges") => "BPE",
+            None => return Err("field `model.type` is missing; expected BPE or Unigram".into()),
+        };
+        let vocab = model.get("vocab").ok_or("field `model.vocab` is missing")?;
+        let mut ids = HashMap::new();
+        let unk = match kind {
+            "BPE" => {
+                let vocab = vocab.as_object().ok_or("field `model.vocab`: expected an object of token: id")?;
+                for (token, id) in vocab {
+                    ids.insert(token.clone(), id_of(id).ok_or_else(|| format!("token {token:?}: id {id} is no u32"))?);
+                }
+                check_merges(model, &ids)?;
+                model.get("unk_token").and_then(Value::as_str).and_then(|name| ids.get(name).copied())
+            }
+            "Unigram" => {
+                let vocab = vocab.as_array().ok_or("field `model.vocab`: expected an array of [token, score]")?;
+                for (id, entry) in (0u32..).zip(vocab) {
+                    let token = entry.get(0).and_then(Value::as_str);
+                    let token = token.ok_or_else(|| format!("token {id}: expected [token, score], got {entry}"))?;
+                    ids.insert(token.to_owned(), id);
+                }
+                model.get("unk_id").and_then(id_of)
+            }
+            other => return Err(format!("field `model.type`: expected BPE or Unigram, got {other}")),
+        };
+        if ids.is_empty() {
+            return Err("field `model.vocab` is empty".into());
+        }
+        let mut added = Vec::new();
+        let list = root.get("added_tokens").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        for token in list {
+            let content = token.get("content").and_then(Value::as_str);
+            let id = token.get("id").and_then(id_of);
+            let (Some(content), Some(id)) = (content, id) else {
+                return Err(format!("field `added_tokens`: expected a content and an id, got {token}"));
+            };
+            let special = token.get("special").and_then(Value::as_bool).unwrap_or(false);
+            if !content.is_empty() {
+                added.push(Added { content: content.to_owned(), id, special });
+            }
+        }
+        let base_size = ids.values().max().map_or(0, |&id| id as usize + 1);
+        let size = base_size.max(added.iter().map(|token| token.id as usize + 1).max().unwrap_or(0));
+        // The decoding table is as long as the largest id: that must not be taken on the file's word.
+        let names = ids.len() + added.len();
+        let limit = 4 * names + 4096;
+        if size > limit {
+            return Err(format!("the largest id is {}, but there are only {names} tokens; the file is damaged", size - 1));
+        }
+        Ok(Self { ids, added, unk, size, base_size })
+    }
+
+    fn pieces(&self, root: &Value) -> Result<Pieces, String> {
+        let mut style = Style::default();
+        style.read(root.get("decoder").unwrap_or(&Value::Null))?;
+        if !style.byte_level && !style.spaces {
+            return Err("field `decoder`: expected one that turns ▁ into spaces, or ByteLevel; this one does neither".into());
+        }
+        let model_falls_back = root["model"]["byte_fallback"].as_bool().unwrap_or(false);
+        let letters = byte_letters();
+        let mut pieces = vec![Piece::Absent; self.size];
+        let mut place = |id: u32, piece: Piece| pieces[id as usize] = piece;
+        let mut seen = HashMap::with_capacity(self.ids.len());
+        for (token, &id) in &self.ids {
+            if let Some(other) = seen.insert(id, token) {
+                return Err(format!("tokens {other:?} and {token:?} have the same id {id}"));
+            }
+            let byte = byte_of(token).filter(|_| style.byte_fallback || model_falls_back);
+            place(id, match byte {
+                Some(byte) => Piece::Byte(byte),
+                None if style.byte_level => Piece::Bytes(bytes_of(token, &letters)),
+                None => Piece::Text(token.replace('▁', " ")),
+            });
+        }
+        for token in &self.added {
+            place(token.id, match token.special {
+                true => Piece::Control,
+                false if style.byte_level => Piece::Text(token.content.clone()),
+                false => Piece::Text(token.content.replace('▁', " ")),
+            });
+        }
+        if let Some(unk) = self.unk.filter(|&id| (id as usize) < self.size) {
+            place(unk, Piece::Unknown(" \u{2047} ".into()));
+        }
+        Ok(Pieces { pieces, strip_first_space: style.strip && !style.byte_level })
+    }
+}
+
+fn id_of(value: &Value) -> Option<u32> {
+    value.as_u64().and_then(|id| u32::try_from(id).ok())
+}
+
+fn check_merges(model: &serde_json::Map<String, Value>, ids: &HashMap<String, u32>) -> Result<(), String> {
+    for field in ["continuing_subword_prefix", "end_of_word_suffix"] {
+        if model.get(field).and_then(Value::as_str).is_some_and(|text| !text.is_empty()) {
+            return Err(format!("field `model.{field}` is not supported; LLaMA tokenizers have none"));
+        }
+    }
+    if model.get("dropout").and_then(Value::as_f64).is_some_and(|rate| rate > 0.0) {
+        return Err("field `model.dropout` makes encoding random; set it to null".into());
+    }
+    let merges = model.get("merges").and_then(Value::as_array).ok_or("field `model.merges`: expected an array")?;
+    let mut joined = String::new();
+    for (rank, merge) in merges.iter().enumerate() {
+        let pair = match merge {
+            Value::String(text) => text.split_once(' ').filter(|(_, right)| !right.contains(' ')),
+            Value::Array(pair) => match pair.as_slice() {
+                [Value::String(left), Value::String(right)] => Some((left.as_str(), right.as_str())),
+                _ => None,
+            },
+            _ => None,
+        };
+        let Some((left, right)) = pair else {
+            return Err(format!("merge {rank}: expected \"a b\" or [\"a\", \"b\"], got {merge}"));
+        };
+        joined.clear();
+        joined.push_str(left);
+        joined.push_str(right);
+        for name in [left, right, joined.as_str()] {
+            if !ids.contains_key(name) {
+                return Err(format!("merge {rank} ({left:?} + {right:?}): {name:?} is not in the vocabulary"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the file's decoder does, as far as LLaMA's kin need it.
+#[derive(Default)]
+struct Style {
+    spaces: bool,
+    byte_fallback: bool,
+    byte_level: bool,
+    strip: bool,
+}
+
+impl Style {
+    fn read(&mut self, decoder: &Value) -> Result<(), String> {
+        let kind = decoder.get("type").and_then(Value::as_str).unwrap_or("null");
+        match kind {
+            "Sequence" => {
+                let list = decoder.get("decoders").and_then(Value::as_array);
+                list.ok_or("field `decoder.decoders`: expected an array")?.iter().try_for_each(|inner| self.read(inner))?;
+            }
+            "Replace" if decoder["pattern"]["String"] == "▁" && decoder["content"] == " " => self.spaces = true,
+            "ByteFallback" => self.byte_fallback = true,
+            "Fuse" => {}
+            "Strip" if decoder["content"] == " " && decoder["start"] == 1 && decoder["stop"] == 0 => self.strip = true,
+            "Metaspace" if decoder["replacement"] == "▁" => {
+                self.spaces = true;
+                let never = decoder["prepend_scheme"] == "never" || decoder["add_prefix_space"] == false;
+                self.strip = !never;
+            }
+            "ByteLevel" => self.byte_level = true,
+            _ => return Err(format!("field `decoder`: {decoder} is not supported; LLaMA's decoder, Metaspace and ByteLevel are")),
+        }
+        Ok(())
+    }
+}
+
+/// GPT-2's letters for bytes: printable ones stand for themselves, the others for U+0100 on, in order.
+/// Source: <https://github.com/openai/gpt-2/blob/master/src/encoder.py> (`bytes_to_unicode`).
+fn byte_letters() -> HashMap<char, u8> {
+    let mut next = 0x100u32;
+    let mut letters = HashMap::with_capacity(256);
+    for byte in 0..=u8::MAX {
+        let itself = matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
+        let letter = if itself { Some(char::from(byte)) } else { char::from_u32(next) };
+        next += u32::from(!itself);
+        if let Some(letter) = letter {
+            letters.insert(letter, byte);
+        }
+    }
+    letters
+}
+
+fn bytes_of(token: &str, letters: &HashMap<char, u8>) -> Vec<u8> {
+    let bytes: Option<Vec<u8>> = token.chars().map(|letter| letters.get(&letter).copied()).collect();
+    // A token outside the alphabet was added by hand and stands for itself.
+    bytes.unwrap_or_else(|| token.as_bytes().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn byte_letters_cover_all_bytes() {
+        let letters = byte_letters();
+        assert_eq!(letters.len(), 256);
+        assert_eq!(letters[&'Ġ'], b' ');
+        assert_eq!(letters[&'Ċ'], b'\n');
+        assert_eq!(bytes_of("Ġä½ł", &letters), " 你".as_bytes());
+    }
+}

@@ -1,0 +1,231 @@
+//! `tokenizer.model`: a sentencepiece model file, as 2023's LLaMA checkpoints carry it.
+//!
+//! Only BPE models are read: unigram, word and char models cut text by other rules, and would give ids that look right and
+//! are wrong. Field numbers from <https://github.com/google/sentencepiece/blob/master/src/sentencepiece_model.proto>.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::bpe::{Bpe, Normalizer};
+use super::piece::{Piece, Pieces};
+use super::protobuf::Fields;
+use crate::error::{Error, Result};
+
+/// What a piece is to the encoder and to the decoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Normal,
+    Unknown,
+    Control,
+    UserDefined,
+    Unused,
+    Byte,
+}
+
+impl Kind {
+    fn new(value: i64) -> Option<Self> {
+        Some(match value {
+            1 => Self::Normal,
+            2 => Self::Unknown,
+            3 => Self::Control,
+            4 => Self::UserDefined,
+            5 => Self::Unused,
+            6 => Self::Byte,
+            _ => return None,
+        })
+    }
+}
+
+/// A model file, checked.
+pub(super) struct SentencePiece {
+    pub(super) bpe: Bpe,
+    pub(super) pieces: Pieces,
+    pub(super) ids: HashMap<String, u32>,
+    pub(super) bos: Option<u32>,
+    pub(super) eos: Option<u32>,
+}
+
+/// `TrainerSpec`, with its defaults: the few fields that encoding depends on.
+struct Spec {
+    model_type: i64,
+    suffix: bool,
+    byte_fallback: bool,
+    bos_id: i64,
+    eos_id: i64,
+    unk_surface: String,
+    charsmap: usize,
+    normalizer_name: String,
+    normalizer: Normalizer,
+}
+
+impl Default for Spec {
+    fn default() -> Self {
+        Self {
+            model_type: 1,
+            suffix: false,
+            byte_fallback: false,
+            bos_id: 1,
+            eos_id: 2,
+            unk_surface: " \u{2047} ".into(),
+            charsmap: 0,
+            normalizer_name: String::new(),
+            normalizer: Normalizer { dummy_prefix: true, remove_extra_whitespaces: true, escape_whitespaces: true },
+        }
+    }
+}
+
+impl SentencePiece {
+    pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
+        let fail = |detail: String| Error::format(path, format!("sentencepiece model: {detail}"));
+        if bytes.is_empty() {
+            return Err(fail("the file is empty; fetch it again".into()));
+        }
+        if bytes.starts_with(b"version https://git-lfs") {
+            return Err(fail("this is a git-lfs pointer, not the model; run `git lfs pull`".into()));
+        }
+        let mut raw = Vec::new();
+        let mut spec = Spec::default();
+        let mut fields = Fields::new(bytes);
+        while let Some((number, value)) = fields.next().map_err(&fail)? {
+            match number {
+                1 => {
+                    let inner = value.bytes("piece").map_err(&fail)?;
+                    let piece = parse_piece(inner).map_err(|detail| fail(format!("piece {}: {detail}", raw.len())))?;
+                    raw.push(piece);
+                }
+                2 => value.bytes("trainer_spec").and_then(|b| spec.read_trainer(b)).map_err(&fail)?,
+                3 => value.bytes("normalizer_spec").and_then(|b| spec.read_normalizer(b)).map_err(&fail)?,
+                _ => {}
+            }
+        }
+        Self::build(raw, spec).map_err(fail)
+    }
+
+    fn build(raw: Vec<(&str, f32, Kind)>, spec: Spec) -> Result<Self, String> {
+        if raw.is_empty() {
+            return Err("it holds no pieces; the file is damaged or something else".into());
+        }
+        if spec.model_type != 2 {
+            let name = match spec.model_type {
+                1 => "UNIGRAM".to_owned(),
+                3 => "WORD".to_owned(),
+                4 => "CHAR".to_owned(),
+                other => format!("number {other}"),
+            };
+            return Err(format!(
+                "expected a BPE model, got model_type {name}, whose rules differ; a tokenizer.json made from it can be used"
+            ));
+        }
+        if spec.suffix {
+            return Err("treat_whitespace_as_suffix is not supported; a tokenizer.json made from it can be used".into());
+        }
+        if spec.charsmap != 0 {
+            return Err(format!(
+                "expected the identity normalizer, got \"{}\" with a character map of {} bytes, which is not supported; a tokenizer.json made from it can be used",
+                spec.normalizer_name, spec.charsmap
+            ));
+        }
+        let mut ids = HashMap::with_capacity(raw.len());
+        let mut pieces = Vec::with_capacity(raw.len());
+        let mut bytes = [None; 256];
+        let mut unk = None;
+        for (id, &(text, score, kind)) in raw.iter().enumerate() {
+            let id = u32::try_from(id).map_err(|_| "more than 2^32 pieces".to_owned())?;
+            if text.is_empty() {
+                return Err(format!("piece {id} is empty"));
+            }
+            if score.is_nan() {
+                return Err(format!("piece {id} ({text:?}) has the score NaN, so merges have no order"));
+            }
+            if let Some(first) = ids.insert(text.to_owned(), id) {
+                return Err(format!("pieces {first} and {id} are both {text:?}"));
+            }
+            pieces.push(match kind {
+                Kind::Normal | Kind::UserDefined | Kind::Unused => Piece::Text(text.replace('▁', " ")),
+                Kind::Control => Piece::Control,
+                Kind::Unknown => {
+                    if let Some(first) = unk.replace(id) {
+                        return Err(format!("pieces {first} and {id} are both of the unknown kind"));
+                    }
+                    Piece::Unknown(spec.unk_surface.clone())
+                }
+                Kind::Byte => {
+                    let byte = super::piece::byte_of(text)
+                        .ok_or_else(|| format!("piece {id} is a byte, but its name {text:?} is not <0x00> to <0xFF>"))?;
+                    bytes[usize::from(byte)] = Some(id);
+                    Piece::Byte(byte)
+                }
+            });
+        }
+        let unk = unk.ok_or("no piece is of the unknown kind")?;
+        if spec.byte_fallback
+            && let Some(missing) = bytes.iter().position(Option::is_none)
+        {
+            return Err(format!("byte_fallback is on, but the byte piece <0x{missing:02X}> is missing"));
+        }
+        let special = |id: i64, name: &str| match usize::try_from(id) {
+            Err(_) => Ok(None),
+            // sentencepiece itself treats an id whose piece is not of the control kind as absent.
+            Ok(id) => match raw.get(id) {
+                Some((_, _, Kind::Control)) => Ok(u32::try_from(id).ok()),
+                Some(_) => Ok(None),
+                None => Err(format!("{name} is {id}, but there are {} pieces", raw.len())),
+            },
+        };
+        let (bos, eos) = (special(spec.bos_id, "bos_id")?, special(spec.eos_id, "eos_id")?);
+        let fallback = if spec.byte_fallback { Some(Box::new(bytes.map(Option::unwrap_or_default))) } else { None };
+        let bpe = Bpe::new(&raw, spec.normalizer, unk, fallback);
+        let pieces = Pieces { pieces, strip_first_space: spec.normalizer.dummy_prefix };
+        Ok(Self { bpe, pieces, ids, bos, eos })
+    }
+}
+
+fn parse_piece(bytes: &[u8]) -> Result<(&str, f32, Kind), String> {
+    let (mut text, mut score, mut kind) = ("", 0.0, Kind::Normal);
+    let mut fields = Fields::new(bytes);
+    while let Some((number, value)) = fields.next()? {
+        match number {
+            1 => text = value.text("its text")?,
+            2 => score = value.float("its score")?,
+            3 => {
+                let number = value.int("its type")?;
+                kind = Kind::new(number).ok_or_else(|| format!("type {number} does not exist"))?;
+            }
+            _ => {}
+        }
+    }
+    Ok((text, score, kind))
+}
+
+impl Spec {
+    fn read_trainer(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let mut fields = Fields::new(bytes);
+        while let Some((number, value)) = fields.next()? {
+            match number {
+                3 => self.model_type = value.int("model_type")?,
+                24 => self.suffix = value.bool("treat_whitespace_as_suffix")?,
+                35 => self.byte_fallback = value.bool("byte_fallback")?,
+                41 => self.bos_id = value.int("bos_id")?,
+                42 => self.eos_id = value.int("eos_id")?,
+                44 => self.unk_surface = value.text("unk_surface")?.to_owned(),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn read_normalizer(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let mut fields = Fields::new(bytes);
+        while let Some((number, value)) = fields.next()? {
+            match number {
+                1 => self.normalizer_name = value.text("normalizer name")?.to_owned(),
+                2 => self.charsmap = value.bytes("precompiled_charsmap")?.len(),
+                3 => self.normalizer.dummy_prefix = value.bool("add_dummy_prefix")?,
+                4 => self.normalizer.remove_extra_whitespaces = value.bool("remove_extra_whitespaces")?,
+                5 => self.normalizer.escape_whitespaces = value.bool("escape_whitespaces")?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
