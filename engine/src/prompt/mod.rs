@@ -1,1 +1,36 @@
-//! (to come)
+//! The prompt builder: every byte that the model reads, and an account of it.
+//!
+//! [`build`] turns a [`Conversation`] into a [`Prompt`] in the format of a [`Preset`]. Decisions that its callers meet:
+//!
+//! - **System block**: the character's description, the knowledge, the sources that are switched on (`Source: title (link)` in
+//!   the conversation's language, then the text), and the keywords `NO IDEA`, `FORBIDDEN`, `SFW`, a line each, in this order.
+//!   When all are empty the `System:` line is left out. [`System::from_block`] reads the written form back.
+//! - **Tokenizer**: with one there are ids and counts; without one [`Prompt::ids`] and all counts are None, and asking for a
+//!   budget is an error. BOS is in `ids`, never in `text` (but for chat templates, which write it themselves).
+//! - **Budget**: `max_tokens - reserve` is what the prompt may have. Turns go whole, oldest first; see [`Prompt::dropped`].
+//!   What must stay is the System block, the new input and a reply to go on with.
+//! - **Markers** in anybody's text are quoted (`> User:`, `# # # Response:`), and reported in [`Prompt::neutralised`].
+//! - **Role-play**: with `force_name` the prompt ends with `Name:` and [`Prompt::reply_prefix`] says so; the model's text
+//!   begins behind it, usually with a space. Show `reply_prefix + text`, or [`parse_reply`] it. Replies in the history are
+//!   written as they are, or with [`Message::name`] in front.
+//! - **Continuation** (`continue_last`): the last message is the reply so far, and the prompt ends inside it. What is generated
+//!   is appended to it as it comes, spaces included: use [`crate::tokenizer::DetokenizeStream::after_context`].
+//! - **Presets without a slot** for the System block (`guanaco-lora`) or for history (`guanaco-lora-instruct`) leave it out and
+//!   say so in [`Prompt::dropped`] and [`Prompt::notices`].
+//! - **Stops**: [`Prompt::stop`] are texts, [`Prompt::stop_ids`] ids; EOS always stops besides.
+
+mod build;
+mod character;
+mod conversation;
+mod language;
+mod neutralise;
+mod presets;
+mod template;
+
+pub use build::{BuildOptions, DropReason, Dropped, Notice, NoticeKind, Prompt, Section, build};
+pub use character::parse_reply;
+pub use conversation::{Character, Conversation, Keywords, Message, Role, Source, System};
+pub use language::Language;
+pub use neutralise::{Neutralised, Place};
+pub use presets::{Preset, SectionKind};
+pub use template::read_chat_template;

@@ -276,7 +276,8 @@ mod tests {
     #[test]
     fn the_best_score_merges_first_and_ties_go_left() {
         use Kind::Normal;
-        let pieces = [("▁", -9.0, Normal), ("a", -9.0, Normal), ("b", -9.0, Normal), ("ab", -2.0, Normal), ("ba", -1.0, Normal)];
+        let pieces =
+            [("▁", -9.0, Normal), ("a", -9.0, Normal), ("b", -9.0, Normal), ("ab", -2.0, Normal), ("ba", -1.0, Normal)];
         let bpe = bpe(&pieces, PLAIN);
         assert_eq!(bpe.encode("aba").unwrap(), [2, 3, 6]);
         let pieces = [("▁", -9.0, Normal), ("a", -9.0, Normal), ("aa", -1.0, Normal)];
@@ -292,7 +293,13 @@ mod tests {
     #[test]
     fn user_defined_pieces_stay_whole_and_unused_ones_come_apart() {
         use Kind::{Normal, Unused, UserDefined};
-        let pieces = [("▁", 0.0, Normal), ("a", 0.0, Normal), ("b", 0.0, Normal), ("ab", 5.0, Unused), ("aab", 0.0, UserDefined)];
+        let pieces = [
+            ("▁", 0.0, Normal),
+            ("a", 0.0, Normal),
+            ("b", 0.0, Normal),
+            ("ab", 5.0, Unused),
+            ("aab", 0.0, UserDefined),
+        ];
         let bpe = bpe(&pieces, PLAIN);
         assert_eq!(bpe.encode("ab").unwrap(), [2, 3, 4]);
         assert_eq!(bpe.encode("aaab").unwrap(), [2, 3, 6]);

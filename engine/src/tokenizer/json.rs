@@ -164,7 +164,10 @@ impl Vocabulary {
         let names = ids.len() + added.len();
         let limit = 4 * names + 4096;
         if size > limit {
-            return Err(format!("the largest id is {}, but there are only {names} tokens; the file is damaged", size - 1));
+            return Err(format!(
+                "the largest id is {}, but there are only {names} tokens; the file is damaged",
+                size - 1
+            ));
         }
         Ok(Self { ids, added, unk, size, base_size })
     }
@@ -173,7 +176,9 @@ impl Vocabulary {
         let mut style = Style::default();
         style.read(root.get("decoder").unwrap_or(&Value::Null))?;
         if !style.byte_level && !style.spaces {
-            return Err("field `decoder`: expected one that turns ▁ into spaces, or ByteLevel; this one does neither".into());
+            return Err(
+                "field `decoder`: expected one that turns ▁ into spaces, or ByteLevel; this one does neither".into()
+            );
         }
         let model_falls_back = root["model"]["byte_fallback"].as_bool().unwrap_or(false);
         let letters = byte_letters();
@@ -185,18 +190,24 @@ impl Vocabulary {
                 return Err(format!("tokens {other:?} and {token:?} have the same id {id}"));
             }
             let byte = byte_of(token).filter(|_| style.byte_fallback || model_falls_back);
-            place(id, match byte {
-                Some(byte) => Piece::Byte(byte),
-                None if style.byte_level => Piece::Bytes(bytes_of(token, &letters)),
-                None => Piece::Text(token.replace('▁', " ")),
-            });
+            place(
+                id,
+                match byte {
+                    Some(byte) => Piece::Byte(byte),
+                    None if style.byte_level => Piece::Bytes(bytes_of(token, &letters)),
+                    None => Piece::Text(token.replace('▁', " ")),
+                },
+            );
         }
         for token in &self.added {
-            place(token.id, match token.special {
-                true => Piece::Control,
-                false if style.byte_level => Piece::Text(token.content.clone()),
-                false => Piece::Text(token.content.replace('▁', " ")),
-            });
+            place(
+                token.id,
+                match token.special {
+                    true => Piece::Control,
+                    false if style.byte_level => Piece::Text(token.content.clone()),
+                    false => Piece::Text(token.content.replace('▁', " ")),
+                },
+            );
         }
         if let Some(unk) = self.unk.filter(|&id| (id as usize) < self.size) {
             place(unk, Piece::Unknown(" \u{2047} ".into()));
@@ -259,7 +270,9 @@ impl Style {
         match kind {
             "Sequence" => {
                 let list = decoder.get("decoders").and_then(Value::as_array);
-                list.ok_or("field `decoder.decoders`: expected an array")?.iter().try_for_each(|inner| self.read(inner))?;
+                list.ok_or("field `decoder.decoders`: expected an array")?
+                    .iter()
+                    .try_for_each(|inner| self.read(inner))?;
             }
             "Replace" if decoder["pattern"]["String"] == "▁" && decoder["content"] == " " => self.spaces = true,
             "ByteFallback" => self.byte_fallback = true,
@@ -271,7 +284,11 @@ impl Style {
                 self.strip = !never;
             }
             "ByteLevel" => self.byte_level = true,
-            _ => return Err(format!("field `decoder`: {decoder} is not supported; LLaMA's decoder, Metaspace and ByteLevel are")),
+            _ => {
+                return Err(format!(
+                    "field `decoder`: {decoder} is not supported; LLaMA's decoder, Metaspace and ByteLevel are"
+                ));
+            }
         }
         Ok(())
     }

@@ -48,7 +48,10 @@ enum Encoder {
 
 impl std::fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tokenizer").field("path", &self.path).field("vocab_size", &self.vocab_size()).finish_non_exhaustive()
+        f.debug_struct("Tokenizer")
+            .field("path", &self.path)
+            .field("vocab_size", &self.vocab_size())
+            .finish_non_exhaustive()
     }
 }
 
@@ -294,7 +297,8 @@ fn read_small(path: &Path) -> Result<Option<Vec<u8>>> {
         return Err(Error::format(path, "expected a file, got a folder or something else"));
     }
     if meta.len() > MAX_FILE_BYTES {
-        let detail = format!("the file has {} bytes; expected at most {MAX_FILE_BYTES}: is it what its name says?", meta.len());
+        let detail =
+            format!("the file has {} bytes; expected at most {MAX_FILE_BYTES}: is it what its name says?", meta.len());
         return Err(Error::format(path, detail));
     }
     std::fs::read(path).map(Some).map_err(|error| Error::io("read", path, error))

@@ -150,7 +150,8 @@ mod tests {
             let bytes: Vec<u8> = (0..6)
                 .map(|_| {
                     state = state.wrapping_mul(1664525).wrapping_add(1013904223);
-                    [b'a', 0x80, 0xbf, 0xc3, 0xe4, 0xbd, 0xa0, 0xf0, 0x9f, 0xed, 0xc0, 0xff][(state >> 16) as usize % 12]
+                    [b'a', 0x80, 0xbf, 0xc3, 0xe4, 0xbd, 0xa0, 0xf0, 0x9f, 0xed, 0xc0, 0xff]
+                        [(state >> 16) as usize % 12]
                 })
                 .collect();
             let expected = String::from_utf8_lossy(&bytes);

@@ -90,7 +90,9 @@ impl<'a> Fields<'a> {
     fn take(&mut self, length: usize) -> Result<&'a [u8], String> {
         let left = self.bytes.len() - self.at;
         if length > left {
-            return Err(format!("a field claims {length} bytes where {left} are left: the file is cut short or damaged"));
+            return Err(format!(
+                "a field claims {length} bytes where {left} are left: the file is cut short or damaged"
+            ));
         }
         let taken = &self.bytes[self.at..self.at + length];
         self.at += length;

@@ -150,8 +150,9 @@ impl SentencePiece {
                     Piece::Unknown(spec.unk_surface.clone())
                 }
                 Kind::Byte => {
-                    let byte = super::piece::byte_of(text)
-                        .ok_or_else(|| format!("piece {id} is a byte, but its name {text:?} is not <0x00> to <0xFF>"))?;
+                    let byte = super::piece::byte_of(text).ok_or_else(|| {
+                        format!("piece {id} is a byte, but its name {text:?} is not <0x00> to <0xFF>")
+                    })?;
                     bytes[usize::from(byte)] = Some(id);
                     Piece::Byte(byte)
                 }

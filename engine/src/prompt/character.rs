@@ -1,0 +1,82 @@
+//! Role-play: `Name: reply`, written and read back.
+
+use crate::error::{Error, Result};
+
+/// Takes a reply apart into the name that it begins with and the rest. A name counts when it is one of `names` (without regard
+/// to case), with a colon of either width behind it. The name comes back as `names` spells it; text without one comes back
+/// whole, but for white space in front.
+pub fn parse_reply(text: &str, names: &[&str]) -> (Option<String>, String) {
+    let text = text.trim_start();
+    let found = names.iter().filter(|name| !name.is_empty()).filter_map(|name| {
+        let rest = strip_name(text, name)?.trim_start_matches([' ', '\t', '\u{3000}']);
+        let rest = rest.strip_prefix([':', '：'])?;
+        Some((name.len(), *name, rest.trim_start()))
+    });
+    match found.max_by_key(|(len, ..)| *len) {
+        Some((_, name, rest)) => (Some(name.to_owned()), rest.to_owned()),
+        None => (None, text.to_owned()),
+    }
+}
+
+fn strip_name<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    let mut rest = text.chars();
+    for expected in name.chars() {
+        let got = rest.next()?;
+        if got != expected && !got.to_lowercase().eq(expected.to_lowercase()) {
+            return None;
+        }
+    }
+    Some(rest.as_str())
+}
+
+/// Checks that a speaker's name can stand in front of a colon without being taken for anything else.
+pub(super) fn check_name(name: &str) -> Result<()> {
+    let problem = if name.trim().is_empty() {
+        "is empty"
+    } else if name.trim() != name {
+        "has spaces around it"
+    } else if name.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
+        "has a line end or control character in it"
+    } else if name.contains([':', '：', '#']) {
+        "has a colon or hash sign in it"
+    } else if ["user", "assistant", "system"].contains(&name.to_lowercase().as_str()) {
+        "is a role of the format"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Prompt(format!("the character's name {name:?} {problem}; expected a name on one line, such as \"Ava\"")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies() {
+        let names = ["Ava", "Ava Lee", "小明"];
+        for (text, name, reply) in [
+            ("Ava: Hello", Some("Ava"), "Hello"),
+            (" ava :Hello", Some("Ava"), "Hello"),
+            ("Ava Lee: Hello: you", Some("Ava Lee"), "Hello: you"),
+            ("小明：你好", Some("小明"), "你好"),
+            ("Bob: Hello", None, "Bob: Hello"),
+            ("Ava says: Hello", None, "Ava says: Hello"),
+            ("Avalon: Hello", None, "Avalon: Hello"),
+            ("Ava", None, "Ava"),
+            ("", None, ""),
+        ] {
+            assert_eq!(parse_reply(text, &names), (name.map(str::to_owned), reply.to_owned()), "{text:?}");
+        }
+        assert_eq!(parse_reply("x", &[""]), (None, "x".into()));
+    }
+
+    #[test]
+    fn bad_names() {
+        for name in ["", " ", "Ava ", "A\nB", "A:B", "A：B", "User", "SYSTEM", "A\u{2028}B", "###"] {
+            assert!(check_name(name).is_err(), "{name:?}");
+        }
+        for name in ["Ava", "Dr. Ada Lovelace", "小明", "Jürgen"] {
+            check_name(name).unwrap();
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! Chat templates: the Jinja program that a checkpoint brings to write its own prompt.
+//!
+//! A template is code from a file, so it gets a budget: fuel for its steps and for the memory they take, and a limit on what
+//! it prints. It sees the messages and a clock, and can read and write nothing else. What it may use is what transformers
+//! offers: `messages`, `add_generation_prompt`, `bos_token`, `eos_token`, `raise_exception`, `strftime_now`, methods of
+//! Python's `str` and `dict`, and blocks that swallow the line end behind them (`trim_blocks`, `lstrip_blocks`).
+//! Source: <https://github.com/huggingface/transformers/blob/main/src/transformers/utils/chat_template_utils.py>.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, ErrorKind, State, Value, context};
+use serde_json::Value as Json;
+
+use crate::error::{Error, Result};
+
+/// Steps of a template, and 64 bytes of memory each (minijinja's measure): 128 MB at most.
+const FUEL: u64 = 2_000_000;
+/// What a template may print.
+const MAX_OUTPUT: usize = 16 << 20;
+/// A template itself is not longer than this.
+const MAX_SOURCE: u64 = 1 << 20;
+
+/// Why a template gave nothing.
+pub(super) enum Failure {
+    /// The template called `raise_exception` with this.
+    Raised(String),
+    /// Anything else.
+    Other(Error),
+}
+
+/// What the template sees.
+pub(super) struct View<'a> {
+    /// Role and content.
+    pub(super) messages: &'a [(&'static str, String)],
+    pub(super) add_generation_prompt: bool,
+    pub(super) bos_token: &'a str,
+    pub(super) eos_token: &'a str,
+    pub(super) now: SystemTime,
+}
+
+/// The chat template of a checkpoint folder: `chat_template.jinja`, else the `chat_template` of `tokenizer_config.json` (of
+/// several, the one named `default`). None when it has none.
+///
+/// # Errors
+/// [`Error::Io`] and [`Error::Format`] for files that cannot be read.
+pub fn read_chat_template(dir: &Path) -> Result<Option<String>> {
+    let jinja = dir.join("chat_template.jinja");
+    if let Some(text) = read_text(&jinja, MAX_SOURCE)? {
+        return Ok(Some(text));
+    }
+    let config = dir.join("tokenizer_config.json");
+    let Some(text) = read_text(&config, 64 << 20)? else { return Ok(None) };
+    let root: Json = serde_json::from_str(text.trim_start_matches('\u{feff}'))
+        .map_err(|error| Error::format(&config, format!("tokenizer_config.json: not valid JSON: {error}")))?;
+    match &root["chat_template"] {
+        Json::Null => Ok(None),
+        Json::String(template) => Ok(Some(template.clone())),
+        Json::Array(list) => {
+            let default = list.iter().find(|entry| entry["name"] == "default");
+            match default.and_then(|entry| entry["template"].as_str()) {
+                Some(template) => Ok(Some(template.to_owned())),
+                None => Err(Error::format(&config, "field `chat_template`: a list without one named \"default\"")),
+            }
+        }
+        _ => Err(Error::format(&config, "field `chat_template`: expected a string or a list")),
+    }
+}
+
+fn read_text(path: &Path, limit: u64) -> Result<Option<String>> {
+    let size = match std::fs::metadata(path) {
+        Ok(meta) => meta.len(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("open", path, error)),
+    };
+    if size > limit {
+        return Err(Error::format(path, format!("the file has {size} bytes; expected at most {limit}")));
+    }
+    std::fs::read_to_string(path).map(Some).map_err(|error| Error::io("read", path, error))
+}
+
+/// The text that `template` prints for `view`.
+pub(super) fn render(template: &str, view: &View<'_>) -> Result<String, Failure> {
+    if template.len() as u64 > MAX_SOURCE {
+        let detail = format!("chat template: {} bytes long; expected at most {MAX_SOURCE}", template.len());
+        return Err(Failure::Other(Error::Prompt(detail)));
+    }
+    let mut environment = Environment::new();
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(failure)?;
+    environment.set_syntax(syntax);
+    environment.set_fuel(Some(FUEL));
+    environment.set_recursion_limit(64);
+    environment.set_unknown_method_callback(method);
+    environment.add_function("raise_exception", |message: String| -> Result<Value, minijinja::Error> {
+        Err(minijinja::Error::new(ErrorKind::InvalidOperation, message).with_source(Raised))
+    });
+    let now = view.now;
+    environment.add_function("strftime_now", move |format: String| strftime(now, &format));
+    let messages: Vec<Value> =
+        view.messages.iter().map(|(role, content)| context! { role => *role, content => content.as_str() }).collect();
+    let values = context! {
+        messages => messages,
+        add_generation_prompt => view.add_generation_prompt,
+        bos_token => view.bos_token,
+        eos_token => view.eos_token,
+    };
+    let template = environment.template_from_str(template).map_err(failure)?;
+    let mut out = Bounded(Vec::new());
+    template.render_captured_to(values, &mut out).map_err(failure)?;
+    String::from_utf8(out.0).map_err(|error| Failure::Other(Error::Prompt(format!("chat template: {error}"))))
+}
+
+/// Marks an error as the template's own.
+#[derive(Debug, thiserror::Error)]
+#[error("raised by the template")]
+struct Raised;
+
+fn failure(error: minijinja::Error) -> Failure {
+    let raised = std::error::Error::source(&error).is_some_and(|source| source.is::<Raised>());
+    if let (true, Some(message)) = (raised, error.detail()) {
+        return Failure::Raised(message.to_owned());
+    }
+    Failure::Other(Error::Prompt(format!("chat template: {error}")))
+}
+
+/// Python's methods. Those whose result can be far larger than what they get go through filters, which are charged.
+fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Result<Value, minijinja::Error> {
+    let is_text = value.as_str().is_some();
+    match (name, args) {
+        ("replace", [from, to]) if is_text => state.apply_filter("replace", &[value.clone(), from.clone(), to.clone()]),
+        ("join", [list]) if is_text => state.apply_filter("join", &[list.clone(), value.clone()]),
+        ("format", _) if is_text => Err(minijinja::Error::from(ErrorKind::UnknownMethod)),
+        _ => minijinja_contrib::pycompat::unknown_method_callback(state, value, name, args),
+    }
+}
+
+/// Refuses more than [`MAX_OUTPUT`].
+struct Bounded(Vec<u8>);
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_OUTPUT {
+            return Err(std::io::Error::other(format!("it prints more than {MAX_OUTPUT} bytes")));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// C's `strftime` in UTC and English, as far as templates use it.
+fn strftime(now: SystemTime, format: &str) -> Result<String, minijinja::Error> {
+    const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+    const MONTHS: [&str; 12] = [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ];
+    let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let (days, rest) = (seconds / 86400, seconds % 86400);
+    let (year, month, day) = civil(days);
+    let month_name = MONTHS[month as usize - 1];
+    let day_name = DAYS[(days as usize + 4) % 7];
+    let day_of_year = days - days_to(year) + 1;
+    let mut out = String::new();
+    let mut letters = format.chars();
+    while let Some(letter) = letters.next() {
+        if letter != '%' {
+            out.push(letter);
+            continue;
+        }
+        let plain = |n: u64, width: usize| format!("{n:0width$}");
+        out.push_str(&match letters.next() {
+            Some('Y') => plain(year, 4),
+            Some('y') => plain(year % 100, 2),
+            Some('m') => plain(month, 2),
+            Some('d') => plain(day, 2),
+            Some('j') => plain(day_of_year, 3),
+            Some('H') => plain(rest / 3600, 2),
+            Some('I') => plain((rest / 3600 + 11) % 12 + 1, 2),
+            Some('M') => plain(rest / 60 % 60, 2),
+            Some('S') => plain(rest % 60, 2),
+            Some('p') => (if rest < 43200 { "AM" } else { "PM" }).to_owned(),
+            Some('B') => month_name.to_owned(),
+            Some('b') => month_name[..3].to_owned(),
+            Some('A') => day_name.to_owned(),
+            Some('a') => day_name[..3].to_owned(),
+            Some('F') => format!("{year:04}-{month:02}-{day:02}"),
+            Some('Z') => "UTC".to_owned(),
+            Some('%') => "%".to_owned(),
+            other => {
+                let detail = format!("strftime_now: %{} is not supported", other.map_or(String::new(), String::from));
+                return Err(minijinja::Error::new(ErrorKind::InvalidOperation, detail));
+            }
+        });
+    }
+    Ok(out)
+}
+
+/// Days since 1970 to the first of January of `year`.
+fn days_to(year: u64) -> u64 {
+    let y = year - 1;
+    365 * (year - 1970) + (y / 4 - y / 100 + y / 400) - (1969 / 4 - 1969 / 100 + 1969 / 400)
+}
+
+/// Year, month and day of a day since 1970. Source: <https://howardhinnant.github.io/date_algorithms.html> (`civil_from_days`).
+fn civil(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn run(template: &str) -> Result<String, String> {
+        let messages = [("system", "S".to_owned()), ("user", " hi\nthere ".to_owned())];
+        let now = UNIX_EPOCH + Duration::from_secs(1_709_210_096);
+        let view = View { messages: &messages, add_generation_prompt: true, bos_token: "<s>", eos_token: "</s>", now };
+        render(template, &view).map_err(|failure| match failure {
+            Failure::Raised(message) => format!("raised: {message}"),
+            Failure::Other(error) => error.to_string(),
+        })
+    }
+
+    #[test]
+    fn what_transformers_templates_use() {
+        for (template, expected) in [
+            (
+                "{{ bos_token }}{% for m in messages %}\n{{ m['role'] }}:{{ m.content | trim }}\n{% endfor %}",
+                "<s>system:S\nuser:hi\nthere\n",
+            ),
+            ("  {% if add_generation_prompt %}\nA\n  {% endif %}\nB", "A\nB"),
+            ("{{ messages[1]['content'].strip().split('\\n')[-1].upper() }}", "THERE"),
+            ("{{ messages[1].content.replace('h', 'H').startswith(' Hi') }}", "true"),
+            (
+                "{% set ns = namespace(x=1) %}{% for m in messages %}{% set ns.x = ns.x + 1 %}{% endfor %}{{ ns.x }}",
+                "3",
+            ),
+            ("{% for m in messages[1:] %}{{ loop.index0 }}{{ loop.last }}{% break %}{% endfor %}", "0true"),
+            ("{{ messages[0].get('name', 'none') }}{{ ', '.join(['a', 'b']) }}", "nonea, b"),
+            ("{% macro f(x) %}[{{ x }}]{% endmacro %}{{ f(eos_token) }}", "[</s>]"),
+            ("{{ strftime_now('%d %b %Y %H:%M %A %j') }}", "29 Feb 2024 12:34 Thursday 060"),
+            ("{{ 'tools' is defined }}{{ tools is defined }}", "truefalse"),
+        ] {
+            assert_eq!(run(template).as_deref(), Ok(expected), "{template}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_template_is_stopped() {
+        for template in [
+            "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",
+            "{% set ns = namespace(x='aaaaaaaa') %}{% for a in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
+            "{% for a in range(90000) %}{{ 'a' * 10000 }}{% endfor %}",
+            "{{ ('a' * 90000).replace('a', 'a' * 90000) }}",
+            "{{ ('a' * 90000).join(range(90000) | list) }}",
+            "{{ 'a' * 99999999 * 99999999 }}",
+            "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+            "{{ '%99999999d' | format(1) }}",
+            "{% include '/etc/passwd' %}",
+            "{{ messages.__class__.__mro__ }}",
+            "{% for",
+        ] {
+            let error = run(template).expect_err(template);
+            assert!(error.contains("chat template"), "{template}: {error}");
+        }
+        assert_eq!(run("{{ raise_exception('no system') }}"), Err("raised: no system".into()));
+    }
+
+    #[test]
+    fn dates() {
+        assert_eq!(civil(0), (1970, 1, 1));
+        assert_eq!(civil(19_782), (2024, 2, 29));
+        assert_eq!((days_to(1970), days_to(2024), days_to(2025)), (0, 19_723, 20_089));
+    }
+}
