@@ -139,8 +139,8 @@ fn keyword(folded: &[Folded], start: usize) -> Option<usize> {
     Keywords::NAMES.contains(&words.join(" ").as_str()).then_some(end)
 }
 
-/// How many hashes, and the index of the last character, of a section header at `at`. Without its colon a header counts only as
-/// a line of its own.
+/// How many hashes, and the index of the last character, of a section header at `at`. Without its colon a header counts only at
+/// the start of a line.
 fn header(folded: &[Folded], at: usize, line_start: bool) -> Option<(usize, usize)> {
     if folded[at].c != '#' || at > 0 && folded[at - 1].c == '#' {
         return None;
@@ -153,9 +153,10 @@ fn header(folded: &[Folded], at: usize, line_start: bool) -> Option<(usize, usiz
     HEADERS.iter().find_map(|word| {
         let word_end = matches_word(folded, word_at, word)?;
         let end = skip_spaces(folded, word_end);
+        let ends_word = folded.get(word_end).is_none_or(|f| !f.c.is_alphanumeric());
         match folded.get(end) {
             Some(f) if f.c == ':' => Some((hashes, end)),
-            None if line_start => Some((hashes, word_end - 1)),
+            _ if line_start && ends_word => Some((hashes, word_end - 1)),
             _ => None,
         }
     })

@@ -252,16 +252,16 @@ mod tests {
             ),
             ("  {% if add_generation_prompt %}\nA\n  {% endif %}\nB", "A\nB"),
             ("{{ messages[1]['content'].strip().split('\\n')[-1].upper() }}", "THERE"),
-            ("{{ messages[1].content.replace('h', 'H').startswith(' Hi') }}", "true"),
+            ("{{ messages[1].content.replace('h', 'H').startswith(' Hi') }}", "True"),
             (
                 "{% set ns = namespace(x=1) %}{% for m in messages %}{% set ns.x = ns.x + 1 %}{% endfor %}{{ ns.x }}",
                 "3",
             ),
-            ("{% for m in messages[1:] %}{{ loop.index0 }}{{ loop.last }}{% break %}{% endfor %}", "0true"),
+            ("{% for m in messages[1:] %}{{ loop.index0 }}{{ loop.last }}{% break %}{% endfor %}", "0True"),
             ("{{ messages[0].get('name', 'none') }}{{ ', '.join(['a', 'b']) }}", "nonea, b"),
             ("{% macro f(x) %}[{{ x }}]{% endmacro %}{{ f(eos_token) }}", "[</s>]"),
             ("{{ strftime_now('%d %b %Y %H:%M %A %j') }}", "29 Feb 2024 12:34 Thursday 060"),
-            ("{{ 'tools' is defined }}{{ tools is defined }}", "truefalse"),
+            ("{{ 'tools' is defined }}{{ tools is defined }}", "TrueFalse"),
         ] {
             assert_eq!(run(template).as_deref(), Ok(expected), "{template}");
         }

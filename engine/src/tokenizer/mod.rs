@@ -269,7 +269,10 @@ impl Tokenizer {
         let (bos, eos) = (named("bos_token"), named("eos_token"));
         self.bos = bos.or(self.bos);
         self.eos = eos.or(self.eos);
-        if let Some(adds_bos) = config["add_bos_token"].as_bool() {
+        // transformers' LLaMA tokenizers put BOS in front unless told otherwise, whatever tokenizer.json says.
+        let class = config["tokenizer_class"].as_str().unwrap_or_default().to_lowercase();
+        let adds_bos = config["add_bos_token"].as_bool().or(class.starts_with("llamatokenizer").then_some(true));
+        if let Some(adds_bos) = adds_bos {
             self.adds_bos = adds_bos && self.bos.is_some();
         }
         Ok(())
@@ -302,4 +305,144 @@ fn read_small(path: &Path) -> Result<Option<Vec<u8>>> {
         return Err(Error::format(path, detail));
     }
     std::fs::read(path).map(Some).map_err(|error| Error::io("read", path, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the two files below know beside three specials and 256 bytes, best score first.
+    const WORDS: [&str; 9] = ["ll", "llo", "he", "▁he", "▁", "h", "e", "l", "o"];
+    const MERGES: [(&str, &str); 4] = [("l", "l"), ("ll", "o"), ("h", "e"), ("▁", "he")];
+
+    fn field(number: u32, bytes: &[u8]) -> Vec<u8> {
+        let mut out = vec![];
+        for mut value in [number << 3 | 2, bytes.len() as u32] {
+            while value >= 0x80 {
+                out.push(value as u8 | 0x80);
+                value >>= 7;
+            }
+            out.push(value as u8);
+        }
+        out.extend(bytes);
+        out
+    }
+
+    fn piece(text: &str, score: f32, kind: u8) -> Vec<u8> {
+        let mut inner = field(1, text.as_bytes());
+        inner.push(0x15);
+        inner.extend(score.to_le_bytes());
+        inner.extend([0x18, kind]);
+        field(1, &inner)
+    }
+
+    fn names() -> Vec<String> {
+        let specials = ["<unk>", "<s>", "</s>"].map(str::to_owned);
+        let bytes = (0..256).map(|byte| format!("<0x{byte:02X}>"));
+        specials.into_iter().chain(bytes).chain(WORDS.map(str::to_owned)).collect()
+    }
+
+    fn sentencepiece() -> Vec<u8> {
+        let mut file = Vec::new();
+        for (id, name) in names().iter().enumerate() {
+            let kind = [2, 3, 3].get(id).copied().unwrap_or(if id < 259 { 6 } else { 1 });
+            file.extend(piece(name, 259.0 - id as f32, kind));
+        }
+        // BPE with byte fallback; the identity normalizer with a dummy prefix, keeping white space.
+        file.extend(field(2, &[0x18, 2, 0x98, 0x02, 1]));
+        file.extend(field(3, &[0x18, 1, 0x20, 0]));
+        file
+    }
+
+    fn json() -> Value {
+        let vocab: serde_json::Map<_, _> =
+            names().into_iter().zip(0u32..).map(|(name, id)| (name, id.into())).collect();
+        let special = |id: u32, content: &str| {
+            serde_json::json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": false, "special": true})
+        };
+        serde_json::json!({
+            "version": "1.0",
+            "truncation": {"max_length": 4, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
+            "added_tokens": [special(0, "<unk>"), special(1, "<s>"), special(2, "</s>")],
+            "normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"},
+                {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},
+            "decoder": {"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+                {"type": "ByteFallback"}, {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
+            "model": {"type": "BPE", "unk_token": "<unk>", "byte_fallback": true, "fuse_unk": true, "vocab": vocab,
+                "merges": MERGES.map(|(left, right)| [left, right])}
+        })
+    }
+
+    fn from_json(json: &Value) -> Result<Tokenizer> {
+        Tokenizer::from_json_bytes(json.to_string().as_bytes(), Path::new("dir/tokenizer.json"))
+    }
+
+    #[test]
+    fn both_files_of_one_tokenizer_agree() {
+        let model = Tokenizer::from_sentencepiece_bytes(&sentencepiece(), Path::new("tokenizer.model")).unwrap();
+        let json = from_json(&json()).unwrap();
+        assert_eq!(model.encode("hello", true).unwrap(), [1, 262, 260]);
+        for text in
+            ["", "hello", " hello  hello", "hé llo", "你好\n", "</s>", "hell<s>o", "lll", "a longer text than four"]
+        {
+            let ids = model.encode(text, true).unwrap();
+            assert_eq!(ids, json.encode(text, true).unwrap(), "{text:?}");
+            assert!(ids[1..].iter().all(|&id| id > 2), "{text:?} spelled a control id");
+            for tokenizer in [&model, &json] {
+                assert_eq!(tokenizer.decode(&ids).unwrap(), text);
+                let mut stream = DetokenizeStream::new();
+                let mut out = String::new();
+                for &id in &ids {
+                    out.push_str(&stream.push(tokenizer, id).unwrap().unwrap_or_default());
+                }
+                assert_eq!(out + &stream.finish().unwrap_or_default(), text);
+            }
+        }
+        for tokenizer in [&model, &json] {
+            assert_eq!(tokenizer.encode_parsing_specials("hello</s>hello", false).unwrap(), [262, 260, 2, 262, 260]);
+            assert_eq!((tokenizer.bos(), tokenizer.eos(), tokenizer.vocab_size()), (Some(1), Some(2), 268));
+            assert!(tokenizer.decode(&[268]).is_err() && tokenizer.check_vocab_size(267).is_err());
+        }
+    }
+
+    #[test]
+    fn a_bad_json_is_refused_before_the_library_sees_it() {
+        let change = |pointer: &str, value: Value| {
+            let mut json = json();
+            *json.pointer_mut(pointer).unwrap() = value;
+            from_json(&json).map(|_| ()).expect_err(pointer).to_string()
+        };
+        for (pointer, value, word) in [
+            // Both parts exist, the result does not: the library indexes out of bounds here.
+            ("/model/merges/0", serde_json::json!(["llo", "llo"]), "\"llollo\" is not in the vocabulary"),
+            ("/model/merges/0", serde_json::json!("l l l"), "merge 0"),
+            ("/model/merges", serde_json::json!(3), "expected an array"),
+            ("/model/vocab/ll", serde_json::json!(260), "have the same id 260"),
+            ("/model/vocab/ll", serde_json::json!(-1), "id -1"),
+            ("/model/vocab/ll", serde_json::json!(4_000_000_000u32), "largest id"),
+            ("/added_tokens/0/id", serde_json::json!(7), "expected id 7"),
+            ("/model/type", serde_json::json!("WordPiece"), "WordPiece"),
+            ("/decoder", Value::Null, "decoder"),
+            ("/model", Value::Null, "field `model`"),
+        ] {
+            let message = change(pointer, value);
+            assert!(message.contains(word) && message.ends_with("file: dir/tokenizer.json"), "{pointer}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_folder_with_a_bad_tokenizer_json_does_not_fall_back() {
+        let dir = std::env::temp_dir().join(format!("guanaco-tokenizer-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        assert!(Tokenizer::open(&dir).unwrap().is_none());
+        std::fs::write(dir.join("tokenizer.model"), sentencepiece()).unwrap();
+        let config = r#"{"bos_token": "", "eos_token": {"content": "<s>"}, "add_bos_token": false}"#;
+        std::fs::write(dir.join("tokenizer_config.json"), config).unwrap();
+        let tokenizer = Tokenizer::open(&dir).unwrap().unwrap();
+        assert_eq!((tokenizer.bos(), tokenizer.eos(), tokenizer.adds_bos()), (Some(1), Some(1), false));
+        std::fs::write(dir.join("tokenizer.json"), "{").unwrap();
+        assert!(Tokenizer::open(&dir).unwrap_err().to_string().contains("tokenizer.json"));
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }
