@@ -212,6 +212,7 @@ fn tiers() -> Vec<Tier> {
         timestamps: false,
         max_binding: limits.max_storage_buffer_binding_size,
         max_buffer: limits.max_buffer_size,
+        max_matrix_part: limits.max_storage_buffer_binding_size,
         max_invocations: limits.max_compute_invocations_per_workgroup,
         max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
         max_storage_buffers: limits.max_storage_buffers_per_shader_stage,

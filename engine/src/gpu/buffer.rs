@@ -79,11 +79,11 @@ impl Gpu {
         if data.is_empty() {
             return Ok(());
         }
-        if offset % 4 != 0 || offset + data.len() as u64 > buffer.size() {
+        if !offset.is_multiple_of(4) || offset + data.len() as u64 > buffer.size() {
             let (len, size) = (data.len(), buffer.size());
             return Err(Error::Request(format!("{len} bytes at {offset} do not fit `{}` ({size} bytes)", buffer.name)));
         }
-        if data.len() % 4 == 0 {
+        if data.len().is_multiple_of(4) {
             self.queue.write_buffer(&buffer.raw, offset, data);
         } else {
             // Copies move whole words; the buffer's size is a multiple of 16, so the padding fits.

@@ -59,8 +59,7 @@ pub fn twin(buffers: &mut TwinBuffers) -> Result<()> {
                     };
                     if let (Some(a), Some(b)) = (values.get(first), values.get(second)) {
                         let (a, b) = (f64::from(*a), f64::from(*b));
-                        out.iter_mut().nth(first).into_iter().for_each(|out| *out = a * cos - b * sin);
-                        out.iter_mut().nth(second).into_iter().for_each(|out| *out = b * cos + a * sin);
+                        (out[first], out[second]) = (a * cos - b * sin, b * cos + a * sin);
                     }
                 }
             }
@@ -69,7 +68,7 @@ pub fn twin(buffers: &mut TwinBuffers) -> Result<()> {
                 to.zip(out).for_each(|(to, value)| *to = value as f32);
             } else {
                 let (cache, head) = ((head - n_heads) / n_kv, (head - n_heads) % n_kv);
-                let to = caches.iter_mut().nth(cache).into_iter().flatten();
+                let to = caches.get_mut(cache).into_iter().flatten();
                 let to = to.skip((head * p.max_seq_len as usize + pos) * stride);
                 to.zip(out).for_each(|(to, value)| *to = f16::from_f64(value));
             }
