@@ -119,7 +119,8 @@ fn try_case(gpu: &Gpu, kernel: &Kernel, case: &Case, launch: &Launch) -> Result<
             Err(what) => return Ok((f64::NAN, ms, Some(format!("`{}`: {what}", buffer.name)))),
         }
     }
-    let failure = (worst.is_nan() || worst > case.limit).then(|| format!("NMSE {worst:.3e}, expected at most {:.1e}", case.limit));
+    let failure = (worst.is_nan() || worst > case.limit)
+        .then(|| format!("NMSE {worst:.3e}, expected at most {:.1e}", case.limit));
     Ok((worst, ms, failure))
 }
 
