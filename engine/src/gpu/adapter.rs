@@ -1,11 +1,11 @@
 //! Finding the adapter that the user means: by index, name, vendor:device id or backend, or the best there is.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
 /// What an adapter says of itself.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AdapterFacts {
     /// Position in the list, the best first; `--adapter 0` picks it.
     pub index: usize,

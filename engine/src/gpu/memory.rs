@@ -1,11 +1,11 @@
 //! What a model will take on the device, said before anything is allocated.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
 /// One line of the plan.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MemoryItem {
     /// What it is for.
     pub what: String,
@@ -14,7 +14,7 @@ pub struct MemoryItem {
 }
 
 /// What a model takes on the device: weights, KV cache, scratch.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct MemoryPlan {
     /// Line by line.
     pub items: Vec<MemoryItem>,

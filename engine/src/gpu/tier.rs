@@ -1,9 +1,9 @@
 //! What the adapter can do, as facts; and the profile that the kernels are picked by.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Which shape of work the adapter likes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
     /// Many lanes, cheap barriers: workgroups of 64–256.
@@ -13,7 +13,7 @@ pub enum Profile {
 }
 
 /// The capabilities of an adapter that the choice of kernels depends on.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Tier {
     /// The profile, from the adapter's type.
     pub profile: Profile,
