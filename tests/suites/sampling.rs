@@ -1,26 +1,36 @@
 //! The sampler against transformers: every processor, alone and chained; greedy with penalties and beam search, run by the
 //! session on the reference model.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
-use guanaco_engine::sampler::{Processor, Scores};
+use guanaco_engine::model::Forward;
+use guanaco_engine::sampler::{EarlyStopping, Processor, SamplerConfig, Scores};
+use guanaco_engine::session::{Reply, Request, Session};
+use guanaco_tests::reference::Reference;
 use guanaco_tests::{Outcome, Suite, data_dir, golden_dir};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
-    processors(&mut suite, "data", &data_dir().join("sampling").join("processors.json"));
+    let data = data_dir().join("sampling");
+    processors(&mut suite, "data", &data.join("processors.json"));
+    table(&mut suite, &data.join("beam.json"));
     match golden_dir() {
         Some(dir) => {
             processors(&mut suite, "golden", &dir.join("sampling").join("golden.json"));
+            generate(&mut suite, &dir);
         }
         None => {
-            suite.skip("golden/processors", "no golden directory");
+            for name in ["golden/processors", "golden/forward", "golden/beam", "golden/greedy"] {
+                suite.skip(name, "no golden directory");
+            }
         }
     }
     suite.run(None)
@@ -35,7 +45,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
 struct ProcessorFile {
     history: Vec<u32>,
     /// null is minus infinity.
-    logits: std::collections::BTreeMap<String, Vec<Option<f32>>>,
+    logits: BTreeMap<String, Vec<Option<f32>>>,
     cases: Vec<ProcessorCase>,
 }
 
@@ -136,6 +146,235 @@ fn check_processors(file: &ProcessorFile, case: &ProcessorCase) -> Outcome {
     for (id, score) in got.iter().filter(|(id, _)| !case.kept.contains(id)) {
         let tied = |other: &&(u32, f32)| !got.iter().any(|item| item.0 == other.0) && close(*score, other.1);
         ensure!(expected.iter().any(|other| tied(&other)), "token {id} is kept but tied with none that should be");
+    }
+    Ok(())
+}
+
+/// The parameters of a case of transformers' `generate()`; one left out has that function's default.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Params {
+    #[serde(default = "one")]
+    num_beams: usize,
+    #[serde(default = "one")]
+    num_return_sequences: usize,
+    max_new_tokens: Option<usize>,
+    length_penalty: Option<f32>,
+    #[serde(default)]
+    early_stopping: EarlyStopping,
+    repetition_penalty: Option<f32>,
+    #[serde(default)]
+    no_repeat_ngram_size: usize,
+    #[serde(default)]
+    eos_token_id: Eos,
+}
+
+fn one() -> usize {
+    1
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(untagged)]
+enum Eos {
+    #[default]
+    None,
+    One(u32),
+    Many(Vec<u32>),
+}
+
+impl Params {
+    fn request(&self, prompt_ids: &[u32], max_new_tokens: usize) -> Request {
+        Request {
+            prompt_ids: prompt_ids.to_vec(),
+            sampler: SamplerConfig {
+                repetition_penalty: self.repetition_penalty.unwrap_or(1.0),
+                no_repeat_ngram: self.no_repeat_ngram_size,
+                ..SamplerConfig::greedy()
+            },
+            max_new_tokens: self.max_new_tokens.unwrap_or(max_new_tokens),
+            eos: match &self.eos_token_id {
+                Eos::None => Vec::new(),
+                Eos::One(id) => vec![*id],
+                Eos::Many(ids) => ids.clone(),
+            },
+            num_beams: self.num_beams,
+            length_penalty: self.length_penalty.unwrap_or(1.0),
+            early_stopping: self.early_stopping,
+            num_return_sequences: self.num_return_sequences,
+            ..Request::default()
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct BeamCase {
+    name: Option<String>,
+    params: Params,
+    /// `best`: only the first sequence is certain.
+    compare: Option<String>,
+    prompt_ids: Vec<u32>,
+    sequences: Vec<Vec<u32>>,
+    sequences_scores: Vec<f64>,
+}
+
+impl BeamCase {
+    fn check(&self, model: impl Forward, tolerance: f64) -> Outcome {
+        let got = reply(model, &self.params.request(&self.prompt_ids, 20))?;
+        let compared = if self.compare.as_deref() == Some("best") { 1 } else { self.sequences.len() };
+        ensure!(got.beams.len() == self.sequences.len(), "expected {} sequences, got {got:?}", self.sequences.len());
+        for (beam, (ids, score)) in
+            got.beams.iter().zip(self.sequences.iter().zip(&self.sequences_scores)).take(compared)
+        {
+            ensure!(beam.ids == *ids, "{:?}: expected {ids:?} ({score}), got {beam:?}", self.params);
+            let off = (beam.score - score).abs();
+            ensure!(off <= tolerance * score.abs().max(1.0), "expected score {score}, got {}", beam.score);
+        }
+        Ok(())
+    }
+}
+
+fn reply(model: impl Forward, request: &Request) -> anyhow::Result<Reply> {
+    Ok(Session::new(model).generate(request, None, &mut |_| ControlFlow::Continue(()))?)
+}
+
+/// A model that is a table: logits depend on the last token and on the parity of its position.
+#[derive(Clone)]
+struct Table {
+    /// `[parity][token][logit]`.
+    table: Arc<Vec<Vec<Vec<f32>>>>,
+}
+
+impl Forward for Table {
+    fn vocab_size(&self) -> usize {
+        self.table[0].len()
+    }
+
+    fn max_seq_len(&self) -> usize {
+        64
+    }
+
+    fn n_slots(&self) -> usize {
+        8
+    }
+
+    fn chunk_len(&self) -> usize {
+        1
+    }
+
+    fn forward(&mut self, _: usize, pos: usize, tokens: &[u32], logits: &mut Vec<f32>) -> guanaco_engine::Result<()> {
+        logits.clone_from(&self.table[pos % 2][tokens[0] as usize]);
+        Ok(())
+    }
+
+    fn copy_slot(&mut self, _: usize, _: usize, _: usize) -> guanaco_engine::Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+struct TableFile {
+    table: Vec<Vec<Vec<f32>>>,
+    cases: Vec<BeamCase>,
+}
+
+fn table(suite: &mut Suite, path: &Path) {
+    let file: TableFile = match read(path) {
+        Ok(file) => file,
+        Err(error) => return suite.case("data/beam", move || Err(error)),
+    };
+    let model = Table { table: Arc::new(file.table) };
+    for (index, case) in file.cases.into_iter().enumerate() {
+        let model = model.clone();
+        suite.case(format!("data/beam/{index}"), move || case.check(model, 1e-4));
+    }
+}
+
+#[derive(Deserialize)]
+struct GenerateFile {
+    beam: Vec<BeamCase>,
+    greedy_with_processors: Vec<GreedyCase>,
+}
+
+#[derive(Deserialize)]
+struct GreedyCase {
+    name: String,
+    params: Params,
+    prompt_ids: Vec<u32>,
+    greedy_ids: Vec<u32>,
+}
+
+#[derive(Deserialize)]
+struct ForwardCase {
+    prompt_ids: Vec<u32>,
+    last_logits: Vec<f32>,
+}
+
+#[derive(Deserialize)]
+struct ForwardFile {
+    cases: Vec<ForwardCase>,
+}
+
+fn generate(suite: &mut Suite, golden: &Path) {
+    let loaded = read::<GenerateFile>(&golden.join("generate").join("golden.json"))
+        .and_then(|file| Ok((file, read::<ForwardFile>(&golden.join("llama_mha_fp16").join("golden.json"))?)))
+        .and_then(|(file, forward)| Ok((file, forward, Reference::open(&golden.join("llama_mha_fp16"), 4)?)));
+    let (file, forward, model) = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => return suite.case("golden/generate", move || Err(error)),
+    };
+    let model = Arc::new(model);
+    for (index, case) in forward.cases.into_iter().enumerate() {
+        let model = Arc::clone(&model);
+        suite.case(format!("golden/forward/{index}"), move || {
+            let mut session = Session::new(Reference::clone(&model));
+            let got = session.logits(&case.prompt_ids)?;
+            let square = |values: &mut dyn Iterator<Item = f32>| values.map(|x| f64::from(x).powi(2)).sum::<f64>();
+            let error = square(&mut got.iter().zip(&case.last_logits).map(|(a, b)| a - b));
+            let error = (error / square(&mut case.last_logits.iter().copied())).sqrt();
+            ensure!(error < 1e-5, "relative error of the reference model's logits: {error}");
+            Ok(())
+        });
+    }
+    let shared = Arc::clone(&model);
+    suite.case("golden/reuse", move || check_reuse(&shared));
+    for case in file.beam {
+        let model = Arc::clone(&model);
+        let name = case.name.clone().unwrap_or_default();
+        suite.case(format!("golden/beam/{name}"), move || case.check(Reference::clone(&model), 1e-3));
+    }
+    for case in file.greedy_with_processors {
+        let model = Arc::clone(&model);
+        suite.case(format!("golden/greedy/{}", case.name), move || {
+            let request = case.params.request(&case.prompt_ids, case.greedy_ids.len());
+            let got = reply(Reference::clone(&model), &request)?;
+            ensure!(got.ids == case.greedy_ids, "expected {:?}, got {:?}", case.greedy_ids, got.ids);
+            Ok(())
+        });
+    }
+}
+
+/// Turn after turn with what is cached, and each turn again from nothing: the same tokens.
+fn check_reuse(model: &Reference) -> Outcome {
+    let mut session = Session::new(Reference::clone(model));
+    let mut prompt = vec![1, 270, 262, 31, 5];
+    let mut expected_cached = 0;
+    for turn in 0..3 {
+        let sampler = SamplerConfig { seed: turn, ..SamplerConfig::default() };
+        for sampler in [SamplerConfig::greedy(), sampler] {
+            let request = Request { prompt_ids: prompt.clone(), sampler, max_new_tokens: 9, ..Request::default() };
+            let reused = session.generate(&request, None, &mut |_| ControlFlow::Continue(()))?;
+            let fresh = reply(Reference::clone(model), &request)?;
+            ensure!(reused.ids == fresh.ids, "turn {turn}: expected {:?}, got {:?}", fresh.ids, reused.ids);
+            ensure!(reused.cached >= expected_cached, "turn {turn}: only {} tokens were reused", reused.cached);
+            expected_cached = prompt.len() - 1;
+            if request.sampler.greedy {
+                continue;
+            }
+            // The last token of a reply is not in the cache.
+            expected_cached = prompt.len() + reused.ids.len() - 1;
+            prompt.extend(&reused.ids);
+            prompt.extend([77, 78, 79]);
+        }
     }
     Ok(())
 }

@@ -39,3 +39,29 @@ pub trait Forward {
     /// A slot or length that does not exist is [`crate::Error::Request`].
     fn copy_slot(&mut self, from: usize, to: usize, len: usize) -> Result<()>;
 }
+
+impl<F: Forward + ?Sized> Forward for Box<F> {
+    fn vocab_size(&self) -> usize {
+        (**self).vocab_size()
+    }
+
+    fn max_seq_len(&self) -> usize {
+        (**self).max_seq_len()
+    }
+
+    fn n_slots(&self) -> usize {
+        (**self).n_slots()
+    }
+
+    fn forward(&mut self, slot: usize, pos: usize, tokens: &[u32], logits: &mut Vec<f32>) -> Result<()> {
+        (**self).forward(slot, pos, tokens, logits)
+    }
+
+    fn chunk_len(&self) -> usize {
+        (**self).chunk_len()
+    }
+
+    fn copy_slot(&mut self, from: usize, to: usize, len: usize) -> Result<()> {
+        (**self).copy_slot(from, to, len)
+    }
+}

@@ -304,3 +304,63 @@ fn log_softmax(logits: &[f32], log_probs: &mut Vec<f32>) {
     log_probs.clear();
     log_probs.extend(logits.iter().map(|&logit| (f64::from(logit) - shift) as f32));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> BeamConfig {
+        BeamConfig {
+            num_beams: 2,
+            max_new_tokens: 3,
+            length_penalty: 1.0,
+            early_stopping: EarlyStopping::Heuristic,
+            num_return_sequences: 2,
+            eos: vec![0],
+        }
+    }
+
+    #[test]
+    fn early_stopping_is_spelled_as_in_transformers() {
+        for (json, value) in [
+            ("false", EarlyStopping::Heuristic),
+            ("true", EarlyStopping::WhenFull),
+            ("\"never\"", EarlyStopping::Never),
+        ] {
+            assert_eq!(serde_json::from_str::<EarlyStopping>(json).unwrap(), value);
+            assert_eq!(serde_json::to_string(&value).unwrap(), json);
+            assert_eq!(value.to_string().parse::<EarlyStopping>().unwrap(), value);
+        }
+        assert!(serde_json::from_str::<EarlyStopping>("\"always\"").is_err());
+    }
+
+    #[test]
+    fn a_vocabulary_smaller_than_the_candidates_gives_fewer_beams() {
+        let mut search = BeamSearch::new(config(), Vec::new(), &[1]).unwrap();
+        let logits = vec![0.0, 1.0];
+        let step = search.advance(std::slice::from_ref(&logits), &mut |_| Ok(false)).unwrap();
+        assert_eq!(step, BeamStep::Continue { parents: vec![0] });
+        assert_eq!(search.history(0), [1, 1]);
+        assert!(search.advance(&[logits.clone(), logits.clone()], &mut |_| Ok(false)).is_err());
+        while search.advance(std::slice::from_ref(&logits), &mut |_| Ok(false)).unwrap() != BeamStep::Done {}
+        let found: Vec<Vec<u32>> = search.results().into_iter().map(|found| found.ids).collect();
+        assert_eq!(found, [vec![1, 1, 1], vec![1, 1, 0]]);
+    }
+
+    #[test]
+    fn logits_that_are_no_numbers_are_errors() {
+        for bad in [f32::NAN, f32::INFINITY] {
+            let mut search = BeamSearch::new(config(), Vec::new(), &[1]).unwrap();
+            let error = search.advance(&[vec![0.0, bad, 1.0]], &mut |_| Ok(false)).unwrap_err();
+            assert!(matches!(error, Error::NonFinite(_)), "{error}");
+        }
+    }
+
+    #[test]
+    fn before_the_end_running_beams_stand_in() {
+        let mut search = BeamSearch::new(config(), Vec::new(), &[1]).unwrap();
+        search.advance(&[vec![3.0, 2.0, 1.0]], &mut |_| Ok(false)).unwrap();
+        let found: Vec<Vec<u32>> = search.results().into_iter().map(|found| found.ids).collect();
+        assert_eq!(found, [[0], [1]], "the ended one first");
+    }
+}

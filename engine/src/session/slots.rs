@@ -1,0 +1,85 @@
+//! Which tokens each slot of the model's KV cache holds.
+//!
+//! Every call that changes a slot first forgets what it is about to overwrite, so that after an error the books never claim
+//! more than the cache has.
+
+use crate::error::{Error, Result};
+use crate::model::Forward;
+
+/// A model, and the tokens in each of its slots.
+#[derive(Debug)]
+pub(super) struct Slots<F> {
+    model: F,
+    cached: Vec<Vec<u32>>,
+}
+
+impl<F: Forward> Slots<F> {
+    pub(super) fn new(model: F) -> Self {
+        let cached = vec![Vec::new(); model.n_slots()];
+        Self { model, cached }
+    }
+
+    pub(super) fn model(&self) -> &F {
+        &self.model
+    }
+
+    pub(super) fn into_model(self) -> F {
+        self.model
+    }
+
+    pub(super) fn cached(&self, slot: usize) -> &[u32] {
+        self.cached.get(slot).map_or(&[], Vec::as_slice)
+    }
+
+    /// Forgets every token.
+    pub(super) fn clear(&mut self) {
+        self.cached.iter_mut().for_each(Vec::clear);
+    }
+
+    /// The slot to run `prompt` in, and how many of its tokens need not be run: the longest common prefix, but not the last
+    /// token, whose logits are wanted.
+    pub(super) fn best_for(&self, prompt: &[u32]) -> (usize, usize) {
+        let common = |cached: &[u32]| cached.iter().zip(prompt).take_while(|(a, b)| a == b).count();
+        let mut best = (0, 0);
+        for (slot, cached) in self.cached.iter().enumerate() {
+            let len = common(cached).min(prompt.len().saturating_sub(1));
+            if len > best.1 {
+                best = (slot, len);
+            }
+        }
+        best
+    }
+
+    /// Runs `tokens` from position `pos` of `slot`, whose tokens from there on are replaced.
+    pub(super) fn run(&mut self, slot: usize, pos: usize, tokens: &[u32], logits: &mut Vec<f32>) -> Result<()> {
+        let n_slots = self.cached.len();
+        let cached = self
+            .cached
+            .get_mut(slot)
+            .ok_or_else(|| Error::Request(format!("slot: expected one below {n_slots}, got {slot}")))?;
+        cached.truncate(pos);
+        self.model.forward(slot, pos, tokens, logits)?;
+        if logits.len() != self.model.vocab_size() {
+            return Err(Error::Request(format!(
+                "model: expected {} logits, got {}; this is a bug in the model's forward pass",
+                self.model.vocab_size(),
+                logits.len()
+            )));
+        }
+        cached.extend_from_slice(tokens);
+        Ok(())
+    }
+
+    /// Copies the first `len` tokens of slot `from` to slot `to`.
+    pub(super) fn copy(&mut self, from: usize, to: usize, len: usize) -> Result<()> {
+        if let Some(cached) = self.cached.get_mut(to) {
+            cached.clear();
+        }
+        self.model.copy_slot(from, to, len)?;
+        let tokens: Vec<u32> = self.cached(from).iter().take(len).copied().collect();
+        if let Some(cached) = self.cached.get_mut(to) {
+            *cached = tokens;
+        }
+        Ok(())
+    }
+}
