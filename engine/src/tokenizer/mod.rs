@@ -15,12 +15,14 @@ mod protobuf;
 mod sentencepiece;
 mod stream;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::file::Checkpoint;
 use json::Json;
 use piece::{Decoder, Pieces};
 use sentencepiece::SentencePiece;
@@ -62,17 +64,30 @@ impl Tokenizer {
     /// # Errors
     /// A file that is there but bad is an error naming it: the other file is not tried in its stead.
     pub fn open(dir: &Path) -> Result<Option<Self>> {
-        let (json, model) = (dir.join("tokenizer.json"), dir.join("tokenizer.model"));
-        let mut tokenizer = if let Some(bytes) = read_small(&json)? {
-            Self::from_json_bytes(&bytes, &json)?
-        } else if let Some(bytes) = read_small(&model)? {
-            Self::from_sentencepiece_bytes(&bytes, &model)?
+        Self::from_side_files(&|name| {
+            let path = dir.join(name);
+            Ok(read_small(&path)?.map(|bytes| (Cow::Owned(bytes), path)))
+        })
+    }
+
+    /// The tokenizer of an opened checkpoint, wherever its files are; otherwise as [`Tokenizer::open`].
+    ///
+    /// # Errors
+    /// As [`Tokenizer::open`].
+    pub fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Option<Self>> {
+        Self::from_side_files(&|name| Ok(checkpoint.file_bytes(name)?.map(|bytes| (bytes, checkpoint.side_path(name)))))
+    }
+
+    fn from_side_files<'a>(read: &dyn Fn(&str) -> Result<Option<(Cow<'a, [u8]>, PathBuf)>>) -> Result<Option<Self>> {
+        let mut tokenizer = if let Some((bytes, path)) = read("tokenizer.json")? {
+            Self::from_json_bytes(&bytes, &path)?
+        } else if let Some((bytes, path)) = read("tokenizer.model")? {
+            Self::from_sentencepiece_bytes(&bytes, &path)?
         } else {
             return Ok(None);
         };
-        let config = dir.join("tokenizer_config.json");
-        if let Some(bytes) = read_small(&config)? {
-            tokenizer.apply_config(&bytes, &config)?;
+        if let Some((bytes, path)) = read("tokenizer_config.json")? {
+            tokenizer.apply_config(&bytes, &path)?;
         }
         Ok(Some(tokenizer))
     }

@@ -1,0 +1,143 @@
+//! A chat as data: a conversation with its settings, and what each action does to it. No terminal, no thread.
+
+use guanaco_engine::prompt::{BuildOptions, Conversation, Message, Preset, Prompt, Role, build};
+use guanaco_engine::sampler::SamplerConfig;
+use guanaco_engine::session::{FinishReason, Reply, Request};
+use guanaco_engine::{Error, Result};
+
+use crate::worker::Model;
+
+/// What the next reply is to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Turn {
+    /// A new message.
+    Say(String),
+    /// The last message again: its reply is thrown away.
+    Regenerate,
+    /// The last reply, which goes on.
+    Continue,
+}
+
+/// A conversation and how its replies are made.
+#[derive(Debug, Clone)]
+pub struct Chat {
+    /// What was said.
+    pub conversation: Conversation,
+    /// The prompt's format.
+    pub preset: Preset,
+    /// How tokens are chosen. The seed goes up by one with each reply.
+    pub sampler: SamplerConfig,
+    /// The most tokens of a reply.
+    pub max_new_tokens: usize,
+    /// Further texts that end a reply.
+    pub stop: Vec<String>,
+    /// Goes on after tokens that end a reply.
+    pub ignore_eos: bool,
+}
+
+/// A reply to be made: what to send to the worker, and what it belongs to.
+#[derive(Debug, Clone)]
+pub struct Pending {
+    /// The exact prompt, with its account.
+    pub prompt: Prompt,
+    /// What the worker gets.
+    pub request: Request,
+    /// The conversation that the reply belongs to.
+    conversation: Conversation,
+    continues: bool,
+}
+
+impl Chat {
+    /// An empty chat in the card's format.
+    pub fn new(sampler: SamplerConfig, max_new_tokens: usize) -> Self {
+        let (conversation, preset) = (Conversation::default(), Preset::default());
+        Self { conversation, preset, sampler, max_new_tokens, stop: Vec::new(), ignore_eos: false }
+    }
+
+    /// Prepares the reply to `turn`. The conversation stays as it is until [`Chat::finish`].
+    ///
+    /// # Errors
+    /// When there is nothing to regenerate or to go on with, the model has no tokenizer, or the prompt cannot be built.
+    pub fn prepare(&self, turn: Turn, model: &Model) -> Result<Pending> {
+        let mut conversation = self.conversation.clone();
+        let messages = &mut conversation.messages;
+        let last_is_reply = messages.last().is_some_and(|last| last.role == Role::Assistant);
+        match &turn {
+            Turn::Say(text) => messages.push(Message::user(text.as_str())),
+            Turn::Regenerate if last_is_reply => drop(messages.pop()),
+            Turn::Regenerate if messages.is_empty() => {
+                return Err(Error::Request("there is no reply yet to make again".to_owned()));
+            }
+            Turn::Regenerate => {}
+            Turn::Continue if last_is_reply => {}
+            Turn::Continue => return Err(Error::Request("there is no reply yet to go on with".to_owned())),
+        }
+        let continues = turn == Turn::Continue;
+        let prompt = self.build(&conversation, continues, model)?;
+        let prompt_ids = prompt.ids.clone().ok_or_else(|| {
+            Error::Request(format!("{} has no tokenizer, and a chat needs one: only ids can go in and out", model.name))
+        })?;
+        let request = Request {
+            prompt_ids,
+            sampler: self.sampler.clone(),
+            max_new_tokens: self.max_new_tokens,
+            stop: prompt.stop.iter().chain(&self.stop).cloned().collect(),
+            eos: model.eos.iter().chain(&prompt.stop_ids).copied().collect(),
+            ignore_eos: self.ignore_eos,
+            ..Request::default()
+        };
+        Ok(Pending { prompt, request, conversation, continues })
+    }
+
+    fn build(&self, conversation: &Conversation, continue_last: bool, model: &Model) -> Result<Prompt> {
+        let options = BuildOptions {
+            preset: self.preset,
+            max_tokens: model.tokenizer.as_ref().map(|_| model.max_seq_len),
+            // A quarter of the context is kept free for the reply, unless less is asked for.
+            reserve: self.max_new_tokens.min(model.max_seq_len / 4),
+            continue_last,
+            template: model.chat_template.clone(),
+            ..BuildOptions::default()
+        };
+        build(conversation, &options, model.tokenizer.as_ref())
+    }
+
+    /// Takes the reply in. One that was stopped before its first word leaves the conversation as it was; returns whether
+    /// anything was taken.
+    pub fn finish(&mut self, pending: Pending, reply: &Reply) -> bool {
+        self.sampler.seed = self.sampler.seed.wrapping_add(1);
+        let nothing = reply.text.trim().is_empty();
+        if nothing && reply.finish == FinishReason::Stopped {
+            return false;
+        }
+        self.conversation = pending.conversation;
+        match self.conversation.messages.last_mut() {
+            Some(last) if pending.continues => last.content.push_str(reply.text.trim_end()),
+            _ => {
+                let text = reply_text(&pending.prompt, &reply.text);
+                self.conversation.messages.push(Message::assistant(text));
+            }
+        }
+        true
+    }
+
+    /// Takes the last message of the user back, with what answered it; returns it.
+    pub fn undo(&mut self) -> Option<String> {
+        let messages = &mut self.conversation.messages;
+        let last = messages.iter().rposition(|message| message.role == Role::User)?;
+        messages.drain(last..).next().map(|message| message.content)
+    }
+}
+
+/// A reply as people see it: with the name that it was made to begin with, without the white space around it.
+pub fn reply_text(prompt: &Prompt, generated: &str) -> String {
+    let prefix = prompt.reply_prefix.as_deref().unwrap_or_default();
+    format!("{prefix}{generated}").trim().to_owned()
+}
+
+/// A seed for who gave none.
+pub fn random_seed() -> u64 {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    // The standard library's one source of randomness; 32 bits are easier to type again.
+    std::collections::hash_map::RandomState::new().build_hasher().finish() >> 32
+}

@@ -1,0 +1,20 @@
+//! `guanaco conformance`.
+
+use super::Globals;
+
+/// (not here yet)
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Prints JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// Always, until it is written.
+pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
+    let _ = (args, globals);
+    anyhow::bail!("`guanaco conformance` is not written yet")
+}

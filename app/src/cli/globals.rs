@@ -1,0 +1,147 @@
+//! The options that every subcommand takes, and what they open.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use guanaco_engine::file::Checkpoint;
+use guanaco_engine::gpu::{Gpu, GpuOptions};
+use guanaco_engine::model::{Llama, LoadOptions, memory_plan};
+
+use super::progress::LoadBar;
+use crate::checkpoint;
+
+/// Options that every subcommand takes.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Options of every command")]
+pub struct Globals {
+    /// The model: a Hugging Face folder, or a .safetensors file with its config.json beside it [default: the small model
+    /// that is part of this program]
+    #[arg(long, global = true, value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
+    pub model: Option<PathBuf>,
+    /// The GPU: an index of `guanaco devices`, a part of its name, vendor:device, or a backend [default: GUANACO_ADAPTER, or
+    /// the best there is]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub adapter: Option<String>,
+    /// Tokens that prompt and reply may have together [default: the model's, at most 2048]
+    #[arg(long, global = true, value_name = "TOKENS", value_parser = at_least_one)]
+    pub context: Option<usize>,
+    /// Memory that the model may take on the device, such as 6GiB or 800MiB
+    #[arg(long, global = true, value_name = "SIZE", value_parser = parse_size)]
+    pub memory_budget: Option<u64>,
+    /// Says more on stderr: the memory plan, the log of the engine
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+}
+
+impl Globals {
+    /// The options that the device is opened with: the environment's, and `--adapter` above it.
+    pub fn gpu_options(&self) -> GpuOptions {
+        let mut options = GpuOptions::from_env();
+        if self.adapter.is_some() {
+            options.adapter = self.adapter.clone();
+        }
+        options
+    }
+
+    /// The device. When only software was found, stderr says so in one loud line.
+    ///
+    /// # Errors
+    /// As [`Gpu::open`].
+    pub fn open_gpu(&self) -> anyhow::Result<Arc<Gpu>> {
+        let options = self.gpu_options();
+        let asked = options.adapter.is_some();
+        let gpu = Gpu::open(options)?;
+        if gpu.facts().is_cpu() && !asked {
+            super::note::no_gpu(&gpu.facts().name);
+        }
+        Ok(Arc::new(gpu))
+    }
+
+    /// The checkpoint of `--model`, or the embedded one.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn open_checkpoint(&self) -> anyhow::Result<Checkpoint> {
+        Ok(checkpoint::open(self.model.as_deref())?)
+    }
+
+    /// What the model is called in messages.
+    pub fn model_name(&self) -> String {
+        checkpoint::name(self.model.as_deref())
+    }
+
+    /// How a model with `n_slots` sequences side by side is loaded.
+    pub fn load_options(&self, n_slots: usize) -> LoadOptions {
+        LoadOptions { max_seq_len: self.context, n_slots, memory_budget: self.memory_budget }
+    }
+
+    /// The model on the device, for what needs no session; a progress bar on a terminal.
+    ///
+    /// # Errors
+    /// What is wrong with the checkpoint, the device, or the fit of both.
+    pub fn load_model(&self, n_slots: usize) -> anyhow::Result<(Checkpoint, Llama)> {
+        let checkpoint = self.open_checkpoint()?;
+        let config = guanaco_engine::model::Config::load(&checkpoint)?;
+        let gpu = self.open_gpu()?;
+        let options = self.load_options(n_slots);
+        if self.verbose || self.model.is_some() {
+            let plan = memory_plan(&config, &options, gpu.tier().profile);
+            super::note::plan(&self.model_name(), &gpu.facts().name, &plan);
+        }
+        let mut bar = LoadBar::new();
+        let model = Llama::load(gpu, &checkpoint, &options, &mut |progress| bar.update(progress))?;
+        Ok((checkpoint, model))
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(0) => Err("expected at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("expected a whole number of tokens".to_owned()),
+    }
+}
+
+/// Bytes from `6GiB`, `800 MiB`, `6G`, `1500MB` or plain bytes. One letter means the binary unit.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kib" => 1024.0,
+        "kb" => 1e3,
+        "m" | "mib" => 1024.0 * 1024.0,
+        "mb" => 1e6,
+        "g" | "gib" => 1024.0 * 1024.0 * 1024.0,
+        "gb" => 1e9,
+        "t" | "tib" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+        "tb" => 1e12,
+        _ => return Err(format!("unknown unit {unit:?}; expected B, KiB, MiB, GiB or TiB")),
+    };
+    let number: f64 = number.parse().map_err(|_| "expected a size such as 6GiB".to_owned())?;
+    Ok((number * factor) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("6GiB", 6 << 30),
+            ("6g", 6 << 30),
+            ("1.5 GiB", 3 << 29),
+            ("800MiB", 800 << 20),
+            ("1GB", 1_000_000_000),
+            ("4096", 4096),
+            ("0", 0),
+        ] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "GiB", "6 elephants", "-1", "1.2.3GiB", "6Gi B"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! `guanaco inspect`: what a checkpoint holds and what it will take, without a GPU.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use guanaco_engine::file::Checkpoint;
+use guanaco_engine::gpu::{MemoryPlan, Profile};
+use guanaco_engine::model::{Config, memory_plan};
+use guanaco_engine::weights::names::resolve;
+use serde::Serialize;
+
+use super::devices::size;
+use super::{Globals, note, output};
+use crate::checkpoint;
+
+/// Shows what a checkpoint holds and what it will take on a device; needs no GPU
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  guanaco inspect                          the embedded model
+  guanaco inspect models/llama-7b --context 1024
+  guanaco inspect model.safetensors --tensors
+
+--json: {\"path\":…,\"config\":{…},\"parameters\":N,\"bytes\":N,\"dtypes\":{\"F16\":N,…},\"tokenizer\":file or null,
+  \"tensors\":[{\"name\":…,\"dtype\":…,\"shape\":[…],\"file\":…}],\"memory\":[{\"what\":…,\"bytes\":N}],\"warnings\":[…]}")]
+pub struct Args {
+    /// The checkpoint [default: --model, or the embedded one]
+    #[arg(value_hint = clap::ValueHint::AnyPath)]
+    pub path: Option<PathBuf>,
+    /// Lists every tensor
+    #[arg(long)]
+    pub tensors: bool,
+    /// Prints JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    path: String,
+    config: Sizes,
+    parameters: u64,
+    bytes: u64,
+    dtypes: BTreeMap<&'static str, usize>,
+    tokenizer: Option<&'static str>,
+    tensors: Vec<Tensor>,
+    memory: Vec<guanaco_engine::gpu::MemoryItem>,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Sizes {
+    dim: usize,
+    hidden_dim: usize,
+    n_layers: usize,
+    n_heads: usize,
+    n_kv_heads: usize,
+    head_dim: usize,
+    vocab_size: usize,
+    max_seq_len: usize,
+    rms_eps: f32,
+    rope_theta: f64,
+    rope_scaling: String,
+    tied_embeddings: bool,
+    attention_bias: bool,
+    mlp_bias: bool,
+    bos_id: Option<u32>,
+    eos_ids: Vec<u32>,
+}
+
+#[derive(Serialize)]
+struct Tensor {
+    name: String,
+    dtype: &'static str,
+    shape: Vec<usize>,
+    file: String,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// What is wrong with the checkpoint.
+pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
+    let path = args.path.clone().or_else(|| globals.model.clone());
+    let checkpoint = checkpoint::open(path.as_deref())?;
+    let config = Config::load(&checkpoint)?;
+    // Finds what is missing or has the wrong shape.
+    resolve(&checkpoint, &config.dims())?;
+    let plan = memory_plan(&config, &globals.load_options(1), Profile::Gpu);
+    let label = path.as_ref().map_or_else(|| checkpoint::name(None), |path| path.display().to_string());
+    let report = report(label, &checkpoint, &config, &plan)?;
+    if args.json {
+        return output::json(&report);
+    }
+    for warning in &config.warnings {
+        note::warning(warning);
+    }
+    print(&report, &plan, args.tensors)?;
+    Ok(())
+}
+
+fn report(path: String, checkpoint: &Checkpoint, config: &Config, plan: &MemoryPlan) -> anyhow::Result<Report> {
+    let views = || checkpoint.names().filter_map(|name| checkpoint.tensor(name));
+    let mut dtypes = BTreeMap::new();
+    for view in views() {
+        *dtypes.entry(view.dtype.name()).or_default() += 1;
+    }
+    let mut tokenizer = None;
+    for file in ["tokenizer.model", "tokenizer.json"] {
+        if checkpoint.file_bytes(file)?.is_some() {
+            tokenizer = Some(file);
+        }
+    }
+    Ok(Report {
+        path,
+        config: Sizes {
+            dim: config.dim,
+            hidden_dim: config.hidden_dim,
+            n_layers: config.n_layers,
+            n_heads: config.n_heads,
+            n_kv_heads: config.n_kv_heads,
+            head_dim: config.head_dim,
+            vocab_size: config.vocab_size,
+            max_seq_len: config.max_seq_len,
+            rms_eps: config.rms_eps,
+            rope_theta: config.rope_theta,
+            rope_scaling: format!("{:?}", config.rope_scaling),
+            tied_embeddings: config.tied_embeddings,
+            attention_bias: config.attention_bias,
+            mlp_bias: config.mlp_bias,
+            bos_id: config.bos_id,
+            eos_ids: config.eos_ids.clone(),
+        },
+        parameters: views().map(|view| view.shape.iter().map(|n| *n as u64).product::<u64>()).sum(),
+        bytes: views().map(|view| view.data.len() as u64).sum(),
+        dtypes,
+        tokenizer,
+        tensors: views()
+            .map(|view| Tensor {
+                name: view.name.to_owned(),
+                dtype: view.dtype.name(),
+                shape: view.shape.to_vec(),
+                file: view.path().file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            })
+            .collect(),
+        memory: plan.items.clone(),
+        warnings: config.warnings.clone(),
+    })
+}
+
+fn print(report: &Report, plan: &MemoryPlan, all: bool) -> std::io::Result<()> {
+    let mut out = output::stdout();
+    let sizes = &report.config;
+    writeln!(out, "{}", report.path)?;
+    let parameters = report.parameters as f64;
+    let parameters = if parameters >= 1e9 {
+        format!("{:.2} billion", parameters / 1e9)
+    } else {
+        format!("{:.2} million", parameters / 1e6)
+    };
+    writeln!(out, "  parameters       {parameters}, {} in the files", size(report.bytes))?;
+    writeln!(out, "  layers           {} of dim {}, hidden_dim {}", sizes.n_layers, sizes.dim, sizes.hidden_dim)?;
+    let gqa =
+        if sizes.n_kv_heads == sizes.n_heads { String::new() } else { format!(", {} for k and v", sizes.n_kv_heads) };
+    writeln!(out, "  heads            {} of {}{gqa}", sizes.n_heads, sizes.head_dim)?;
+    let tied = if sizes.tied_embeddings { ", the embedding is lm_head too" } else { "" };
+    writeln!(out, "  vocabulary       {}{tied}", sizes.vocab_size)?;
+    writeln!(out, "  context          {}", sizes.max_seq_len)?;
+    writeln!(out, "  RoPE             theta {}, {}", sizes.rope_theta, sizes.rope_scaling)?;
+    writeln!(out, "  RMSNorm          eps {:e}", sizes.rms_eps)?;
+    writeln!(out, "  tokenizer        {}", report.tokenizer.unwrap_or("none: only ids can go in and out"))?;
+    let dtypes: Vec<_> = report.dtypes.iter().map(|(dtype, count)| format!("{count} {dtype}")).collect();
+    writeln!(out, "  tensors          {} ({})", report.tensors.len(), dtypes.join(", "))?;
+    if all {
+        for tensor in &report.tensors {
+            writeln!(out, "    {:<56} {:<5} {:?}  {}", tensor.name, tensor.dtype, tensor.shape, tensor.file)?;
+        }
+    }
+    writeln!(out, "memory on a device")?;
+    writeln!(out, "{plan}")?;
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! The flags that say how a reply is made, shared by `chat`, `demo` and `generate`.
+
+use guanaco_engine::prompt::{Character, Conversation, Language, Preset, System};
+use guanaco_engine::sampler::{SamplerConfig, SamplerPreset};
+
+use super::input;
+
+/// How tokens are chosen.
+#[derive(clap::Args, Debug, Clone, Default)]
+#[command(next_help_heading = "Sampling")]
+pub(crate) struct SamplingArgs {
+    /// Values to start from: `guanaco` draws (temperature 0.5, top-k 30, top-p 0.75, repetition penalty 1.07), `reference`
+    /// takes the best token with the same penalty [default: guanaco]
+    #[arg(long, value_name = "PRESET", value_parser = parse::<SamplerPreset>)]
+    pub sampling: Option<SamplerPreset>,
+    /// Takes the best token each time; without --sampling also without any penalty
+    #[arg(long)]
+    pub greedy: bool,
+    /// Below 1 sharpens, above 1 flattens
+    #[arg(long, value_name = "T")]
+    pub temperature: Option<f32>,
+    /// Keeps the K best tokens; 0 is off
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<usize>,
+    /// Keeps the best tokens that together have probability P; 1 is off
+    #[arg(long, value_name = "P")]
+    pub top_p: Option<f32>,
+    /// Drops tokens less probable than P times the best; 0 is off
+    #[arg(long, value_name = "P")]
+    pub min_p: Option<f32>,
+    /// Keeps the most typical tokens that together have probability P; 1 is off
+    #[arg(long, value_name = "P")]
+    pub typical_p: Option<f32>,
+    /// Makes what was said less likely; 1 is off
+    #[arg(long, value_name = "R")]
+    pub repetition_penalty: Option<f32>,
+    /// Forbids each run of N tokens to come twice; 0 is off
+    #[arg(long, value_name = "N", alias = "no-repeat-ngram-size")]
+    pub no_repeat_ngram: Option<usize>,
+    /// Starts the random numbers: same seed, same text on one adapter [default: a new one each time]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+impl SamplingArgs {
+    /// The values, `greedy` for a beam search too (`draws` is false then).
+    pub(super) fn config(&self, draws: bool) -> SamplerConfig {
+        let greedy = self.greedy || !draws;
+        let base = match self.sampling {
+            Some(preset) => preset.config(),
+            None if greedy => SamplerConfig::greedy(),
+            None => SamplerConfig::default(),
+        };
+        SamplerConfig {
+            temperature: self.temperature.unwrap_or(base.temperature),
+            top_k: self.top_k.unwrap_or(base.top_k),
+            top_p: self.top_p.unwrap_or(base.top_p),
+            min_p: self.min_p.unwrap_or(base.min_p),
+            typical_p: self.typical_p.unwrap_or(base.typical_p),
+            repetition_penalty: self.repetition_penalty.unwrap_or(base.repetition_penalty),
+            no_repeat_ngram: self.no_repeat_ngram.unwrap_or(base.no_repeat_ngram),
+            greedy: base.greedy || greedy,
+            seed: self.seed.unwrap_or_else(crate::chat::random_seed),
+        }
+    }
+}
+
+/// What stands around the message in a prompt.
+#[derive(clap::Args, Debug, Clone, Default)]
+#[command(next_help_heading = "Prompt")]
+pub(crate) struct PromptArgs {
+    /// The prompt's format: guanaco, guanaco-lora, guanaco-lora-instruct, alpaca, chat-template [default: guanaco]
+    #[arg(long, value_name = "PRESET", value_parser = parse::<Preset>)]
+    pub preset: Option<Preset>,
+    /// The System block: knowledge with its sources, at its end the keywords NO IDEA, FORBIDDEN, SFW on lines of their own
+    #[arg(long, value_name = "TEXT|@FILE")]
+    pub system: Option<String>,
+    /// The character to play: replies begin with `NAME:`
+    #[arg(long, value_name = "NAME")]
+    pub character: Option<String>,
+    /// The language of the notices: en, zh-CN, zh-TW, zh-HK, ja, de [default: en]
+    #[arg(long, value_name = "TAG", value_parser = parse::<Language>)]
+    pub lang: Option<Language>,
+}
+
+impl PromptArgs {
+    /// Puts what was asked for into `conversation`.
+    ///
+    /// # Errors
+    /// When the System block's file cannot be read.
+    pub(super) fn apply(&self, conversation: &mut Conversation) -> anyhow::Result<()> {
+        if let Some(system) = &self.system {
+            conversation.system = System::from_block(input::text(system)?.trim_end());
+        }
+        if let Some(name) = &self.character {
+            conversation.character =
+                Some(Character { name: name.clone(), description: String::new(), force_name: true });
+        }
+        conversation.language = self.lang.unwrap_or(conversation.language);
+        Ok(())
+    }
+}
+
+/// A value by the engine's own reading and message.
+pub(super) fn parse<T>(text: &str) -> Result<T, String>
+where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_override_the_preset() {
+        let args = SamplingArgs { seed: Some(1), top_k: Some(5), ..SamplingArgs::default() };
+        let expected = SamplerConfig { top_k: 5, seed: 1, ..SamplerConfig::default() };
+        assert_eq!(args.config(true), expected);
+        let args = SamplingArgs { seed: Some(0), greedy: true, ..SamplingArgs::default() };
+        assert_eq!(args.config(true), SamplerConfig::greedy());
+        let args = SamplingArgs { seed: Some(0), sampling: Some(SamplerPreset::Reference), ..SamplingArgs::default() };
+        assert_eq!(args.config(true), SamplerPreset::Reference.config());
+        let args = SamplingArgs { seed: Some(0), repetition_penalty: Some(1.2), ..SamplingArgs::default() };
+        assert_eq!(args.config(false), SamplerConfig { repetition_penalty: 1.2, ..SamplerConfig::greedy() });
+    }
+}
