@@ -2,8 +2,9 @@
 
 use super::Globals;
 
-/// (not here yet)
+/// Not written yet
 #[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  guanaco conformance")]
 pub struct Args {
     /// Prints JSON instead of a table
     #[arg(long)]

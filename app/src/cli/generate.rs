@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::driver::Driver;
 use super::input::{self, Ids};
-use super::sampling::{PromptArgs, SamplingArgs};
+use super::sampling::{MAX_NEW_TOKENS, PromptArgs, SamplingArgs, parse};
 use super::{Globals, note, output};
 use crate::chat::{Chat, Turn, reply_text};
 
@@ -46,7 +46,7 @@ pub struct Args {
     #[arg(long)]
     pub no_bos: bool,
     /// The most new tokens
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 512)]
+    #[arg(long, short = 'n', value_name = "N", default_value_t = MAX_NEW_TOKENS)]
     pub max_new_tokens: usize,
     /// Ends the reply before this text; may be given more than once
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
@@ -63,9 +63,11 @@ pub struct Args {
     /// Beam search: above 0 favours long sequences, below 0 short ones
     #[arg(long, value_name = "X", default_value_t = 1.0, allow_hyphen_values = true)]
     pub length_penalty: f32,
-    /// Beam search: ends as soon as there are as many finished sequences as beams
-    #[arg(long)]
-    pub early_stopping: bool,
+    /// Beam search: `true` ends it as soon as as many sequences have ended as there are beams, `never` only when no better
+    /// one can come; the flag alone is `true`
+    #[arg(long, value_name = "WHEN", default_value = "false", default_missing_value = "true", num_args = 0..=1,
+        require_equals = true, value_parser = parse::<EarlyStopping>)]
+    pub early_stopping: EarlyStopping,
     /// Beam search: how many sequences to print, best first
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub num_return_sequences: usize,
@@ -142,7 +144,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
         (Some(text), _) if args.chat => {
             let pending = chat.prepare(Turn::Say(text), &model)?;
             for notice in pending.prompt.notices.iter().filter(|_| !args.json) {
-                note::dim(&notice.text);
+                note::sentences(&notice.text);
             }
             (pending.request, Some(pending.prompt))
         }
@@ -165,7 +167,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     request.ignore_eos = args.ignore_eos;
     request.num_beams = num_beams;
     request.length_penalty = args.length_penalty;
-    request.early_stopping = if args.early_stopping { EarlyStopping::WhenFull } else { EarlyStopping::Heuristic };
+    request.early_stopping = args.early_stopping;
     request.num_return_sequences = args.num_return_sequences;
 
     let prompt_ids = request.prompt_ids.clone();

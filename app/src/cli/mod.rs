@@ -22,19 +22,44 @@ pub mod tokenize;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 pub use globals::Globals;
 
-/// LLaMA-family language models in WGSL, on any GPU.
+/// Language models of the LLaMA family on any GPU, in compute shaders
 #[derive(Parser, Debug)]
-#[command(name = "guanaco", version, max_term_width = 100, propagate_version = true)]
+#[command(
+    name = "guanaco",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  guanaco demo                                  what it does, in a minute
+  guanaco chat                                  talk with the small model that is part of this program
+  guanaco chat --model FOLDER                   talk with a LLaMA checkpoint (safetensors)
+  guanaco generate --chat --prompt 'Hello!'     one reply
+  guanaco devices                               the GPUs that it finds
+
+Environment: GUANACO_ADAPTER picks the GPU as --adapter does; NO_COLOR switches colours off.
+Exit codes: 0 done, 1 failed, 2 wrong usage."
+)]
 pub struct Cli {
     #[command(flatten)]
     globals: Globals,
     #[command(subcommand)]
     command: Option<Command>,
 }
+
+/// What `guanaco` alone says.
+const WELCOME: &str = "\
+Guanaco runs language models of the LLaMA family on any GPU.
+
+  guanaco demo                   see what it does, in a minute
+  guanaco chat                   talk with the small model that is part of this program
+  guanaco chat --model FOLDER    talk with a LLaMA checkpoint of yours (safetensors)
+  guanaco devices                the GPUs that it finds
+  guanaco --help                 everything else
+";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -74,6 +99,9 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     let globals = cli.globals;
+    if globals.verbose || std::env::var_os("RUST_LOG").is_some() {
+        log();
+    }
     match cli.command {
         Some(Command::Chat(args)) => chat::run(args, &globals),
         Some(Command::Demo(args)) => demo::run(args, &globals),
@@ -87,9 +115,13 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Bench(args)) => bench::run(args, &globals),
         Some(Command::Eval(args)) => eval::run(args, &globals),
         Some(Command::Completions(args)) => completions::run(args, &globals),
-        None => {
-            Cli::command().print_help()?;
-            Ok(())
-        }
+        None => output::text(WELCOME),
     }
+}
+
+/// Sends the engine's log to stderr; `RUST_LOG` says what of it.
+fn log() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,guanaco_engine=debug"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
 }

@@ -27,6 +27,29 @@ pub(crate) fn loud(text: &str) {
     line("1;33", &format!("!!! {text}"));
 }
 
+/// A sentence or more, dimmed, broken between words for a terminal of 80 columns.
+pub(crate) fn sentences(text: &str) {
+    dim(&if std::io::stderr().is_terminal() { wrap(text, 79) } else { text.to_owned() });
+}
+
+/// Breaks lines of more than `width` characters at spaces.
+fn wrap(text: &str, width: usize) -> String {
+    let (mut out, mut column) = (String::with_capacity(text.len() + 8), 0);
+    for word in text.split(' ') {
+        let len = word.chars().count();
+        if column > 0 && column + 1 + len > width {
+            out.push('\n');
+            column = 0;
+        } else if column > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += len;
+    }
+    out
+}
+
 /// That only software was found.
 pub(crate) fn no_gpu(name: &str) {
     loud(&format!("NO GPU FOUND: running on the CPU, through {name}. A GPU is many times faster."));
@@ -49,6 +72,12 @@ pub(crate) fn plan(model: &str, device: &str, plan: &MemoryPlan) {
 
 /// An error with its causes, as one message.
 pub(crate) fn error(error: &anyhow::Error) {
+    let mut stderr = std::io::stderr().lock();
+    let colour = colour(stderr.is_terminal());
+    let _ = write_error(&mut stderr, colour, error);
+}
+
+fn write_error(out: &mut impl std::io::Write, colour: bool, error: &anyhow::Error) -> std::io::Result<()> {
     let mut message = error.to_string();
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
@@ -57,7 +86,27 @@ pub(crate) fn error(error: &anyhow::Error) {
             message = format!("{message}: {cause}");
         }
     }
-    let mut stderr = std::io::stderr().lock();
-    let colour = colour(stderr.is_terminal());
-    let _ = writeln!(stderr, "{} {message}", style(colour, "1;31", "error:"));
+    writeln!(out, "{} {message}", style(colour, "1;31", "error:"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_break_between_words() {
+        assert_eq!(wrap("aa bb cc", 5), "aa bb\ncc");
+        assert_eq!(wrap("aaaaaaaa bb", 5), "aaaaaaaa\nbb");
+        assert_eq!(wrap("来源来源来源", 5), "来源来源来源");
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        let io = std::io::Error::other("the disk is full");
+        let error =
+            anyhow::Error::new(guanaco_engine::Error::io("write", std::path::Path::new("a"), io)).context("saving");
+        let mut message = Vec::new();
+        write_error(&mut message, false, &error).unwrap();
+        assert_eq!(String::from_utf8(message).unwrap(), "error: saving: cannot write: the disk is full; file: a\n");
+    }
 }

@@ -9,6 +9,17 @@ pub(crate) fn stdout() -> BufWriter<StdoutLock<'static>> {
     BufWriter::new(std::io::stdout().lock())
 }
 
+/// `text` as it is.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub(crate) fn text(text: &str) -> anyhow::Result<()> {
+    let mut out = stdout();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
+
 /// `value` as one line of JSON.
 ///
 /// # Errors

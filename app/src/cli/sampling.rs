@@ -5,6 +5,9 @@ use guanaco_engine::sampler::{SamplerConfig, SamplerPreset};
 
 use super::input;
 
+/// The most tokens of a reply, when nothing is asked for.
+pub(super) const MAX_NEW_TOKENS: usize = 512;
+
 /// How tokens are chosen.
 #[derive(clap::Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Sampling")]

@@ -31,6 +31,9 @@ pub use stream::DetokenizeStream;
 /// A small file such as a tokenizer is not larger than this; a larger one is refused before it is read.
 const MAX_FILE_BYTES: u64 = 256 << 20;
 
+/// The bytes of a file, and its path for messages.
+type SideFile<'a> = (Cow<'a, [u8]>, PathBuf);
+
 /// A tokenizer of the LLaMA family.
 pub struct Tokenizer {
     encoder: Encoder,
@@ -78,7 +81,7 @@ impl Tokenizer {
         Self::from_side_files(&|name| Ok(checkpoint.file_bytes(name)?.map(|bytes| (bytes, checkpoint.side_path(name)))))
     }
 
-    fn from_side_files<'a>(read: &dyn Fn(&str) -> Result<Option<(Cow<'a, [u8]>, PathBuf)>>) -> Result<Option<Self>> {
+    fn from_side_files<'a>(read: &dyn Fn(&str) -> Result<Option<SideFile<'a>>>) -> Result<Option<Self>> {
         let mut tokenizer = if let Some((bytes, path)) = read("tokenizer.json")? {
             Self::from_json_bytes(&bytes, &path)?
         } else if let Some((bytes, path)) = read("tokenizer.model")? {

@@ -15,12 +15,12 @@ use self::commands::Action;
 use self::lines::{Line, Lines};
 use super::driver::Driver;
 use super::generate::{no_tokenizer, print, stats};
-use super::sampling::{PromptArgs, SamplingArgs};
+use super::sampling::{MAX_NEW_TOKENS, PromptArgs, SamplingArgs};
 use super::{Globals, input, note};
 use crate::chat::{Chat, Turn};
 
 /// Talks with the model in the terminal
-#[derive(clap::Args, Debug, Default)]
+#[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   guanaco chat
@@ -36,8 +36,11 @@ pub struct Args {
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub resume: Option<PathBuf>,
     /// The most tokens of a reply
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 512)]
+    #[arg(long, short = 'n', value_name = "N", default_value_t = MAX_NEW_TOKENS)]
     pub max_new_tokens: usize,
+    /// Goes on after tokens that end a reply
+    #[arg(long)]
+    pub ignore_eos: bool,
     /// Keeps no history file
     #[arg(long)]
     pub no_history: bool,
@@ -87,6 +90,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     }
     args.prompt_args.apply(&mut chat.conversation)?;
     chat.preset = args.prompt_args.preset.unwrap_or_default();
+    chat.ignore_eos = args.ignore_eos;
     let driver = Driver::load(globals, 1)?;
     ensure!(driver.model.tokenizer.is_some(), no_tokenizer(&driver.model.name));
 
@@ -97,6 +101,9 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     talk.greet();
     let mut failed = None;
     loop {
+        if terminal {
+            note::dim("");
+        }
         let prompt = if terminal { "› " } else { "" };
         let result = match lines.next(prompt)? {
             Line::End => break,
@@ -139,7 +146,7 @@ impl Talk {
         }
         let model = &self.driver.model;
         note::line("1", &format!("Guanaco · {} on {}", model.name, model.adapter.name));
-        note::dim(&format!(
+        note::sentences(&format!(
             "{} tokens of context. Type a message; /help lists the commands, Ctrl-C stops a reply, Ctrl-D leaves.",
             model.max_seq_len
         ));
@@ -206,7 +213,7 @@ impl Talk {
         for notice in &prompt.notices {
             if self.told.insert(notice.text.clone()) {
                 match notice.kind {
-                    NoticeKind::NoSources => note::dim(&notice.text),
+                    NoticeKind::NoSources => note::sentences(&notice.text),
                     _ => note::warning(&notice.text),
                 }
             }
