@@ -78,9 +78,12 @@ pub(crate) struct PromptArgs {
     /// The System block: knowledge with its sources, at its end the keywords NO IDEA, FORBIDDEN, SFW on lines of their own
     #[arg(long, value_name = "TEXT|@FILE")]
     pub system: Option<String>,
-    /// The character to play: replies begin with `NAME:`
+    /// The character to play: a Guanaco model then begins its replies with `NAME:`
     #[arg(long, value_name = "NAME")]
     pub character: Option<String>,
+    /// Puts `NAME:` in front of the reply, for models that do not write it themselves
+    #[arg(long)]
+    pub force_name: bool,
     /// The language of the notices: en, zh-CN, zh-TW, zh-HK, ja, de [default: en]
     #[arg(long, value_name = "TAG", value_parser = parse::<Language>)]
     pub lang: Option<Language>,
@@ -97,7 +100,7 @@ impl PromptArgs {
         }
         if let Some(name) = &self.character {
             conversation.character =
-                Some(Character { name: name.clone(), description: String::new(), force_name: true });
+                Some(Character { name: name.clone(), description: String::new(), force_name: self.force_name });
         }
         conversation.language = self.lang.unwrap_or(conversation.language);
         Ok(())

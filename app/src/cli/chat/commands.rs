@@ -191,7 +191,7 @@ impl Talk {
                 *character = Some(Character {
                     name: name.trim().to_owned(),
                     description: description.trim().to_owned(),
-                    force_name: true,
+                    force_name: self.force_name,
                 });
             }
         }

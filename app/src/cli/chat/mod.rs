@@ -56,6 +56,8 @@ struct Talk {
     driver: Driver,
     /// Somebody is looking.
     terminal: bool,
+    /// `NAME:` is put in front of a character's replies.
+    force_name: bool,
     /// The notices that were shown; each is shown once.
     told: HashSet<String>,
     last: Option<(Prompt, Reply)>,
@@ -97,7 +99,8 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let mut lines = Lines::open(terminal, !args.no_history)?;
     let (told, totals) = (HashSet::new(), Totals::default());
-    let mut talk = Talk { chat, driver, terminal, told, last: None, totals, file: args.resume };
+    let force_name = args.prompt_args.force_name;
+    let mut talk = Talk { chat, driver, terminal, force_name, told, last: None, totals, file: args.resume };
     talk.greet();
     let mut failed = None;
     loop {
