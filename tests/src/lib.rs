@@ -4,6 +4,7 @@
 //! and can be picked by name: `cargo test -p guanaco-tests --test golden -- rope_llama3`.
 
 pub mod device;
+pub mod generate;
 pub mod layers;
 pub mod reference;
 pub mod source;

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use guanaco_engine::Error;
-use guanaco_engine::model::Forward;
+use guanaco_engine::model::{Forward, Pass};
 use half::{bf16, f16};
 use serde::Deserialize;
 use serde_json::Value;
@@ -349,6 +349,7 @@ impl Forward for Reference {
 
     fn forward(
         &mut self,
+        _: Pass,
         slot: usize,
         pos: usize,
         tokens: &[u32],

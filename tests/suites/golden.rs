@@ -1,6 +1,7 @@
 //! The engine on a device against transformers in fp32 (`../shared/golden`): logits, greedy tokens, and what must not change
 //! them (decode against prefill, unusual but valid files).
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,7 +10,10 @@ use anyhow::{Context as _, ensure};
 use guanaco_engine::file::Checkpoint;
 use guanaco_engine::gpu::{Gpu, GpuOptions};
 use guanaco_engine::model::{Llama, LoadOptions};
+use guanaco_engine::sampler::SamplerConfig;
+use guanaco_engine::session::{Request, Session};
 use guanaco_tests::device::{argmax, load, max_abs, relative_l2, run};
+use guanaco_tests::generate::GenerateFile;
 use guanaco_tests::{Outcome, Suite, data_dir, golden_dir};
 use serde::Deserialize;
 
@@ -45,6 +49,7 @@ fn main() -> ExitCode {
                 }
             }
             add_odd_but_valid(&mut suite, &root.join("odd_but_valid"));
+            add_generate(&mut suite, &root);
         }
     }
     suite.run(Some(1))
@@ -77,7 +82,9 @@ fn add_model(suite: &mut Suite, group: &str, dir: PathBuf) {
     let decode = dir.clone();
     if name(&dir) == "attention_bias" {
         let dir = dir.clone();
+        let reuse = dir.clone();
         suite.case(format!("{title}: matrices split into parts"), move || check_split(&dir));
+        suite.case(format!("{title}: reuse changes no bit"), move || check_reuse(&reuse));
     }
     suite.case(format!("{title}: logits and greedy tokens"), move || check_model(&dir));
     suite.case(format!("{title}: decode equals prefill"), move || check_decode(&decode));
@@ -144,6 +151,49 @@ fn check_decode(dir: &Path) -> Outcome {
         ensure!(error < 2e-3, "{}: decode and prefill differ by {error:.3e}", case.name);
     }
     Ok(())
+}
+
+/// Turn after turn with what is cached, and each turn again from nothing: the same tokens, and the same logits to the last
+/// bit, however the prompt is cut into chunks.
+fn check_reuse(dir: &Path) -> Outcome {
+    let reply = |session: &mut Session<Llama>, prompt: &[u32]| {
+        let sampler = SamplerConfig::greedy();
+        let request = Request { prompt_ids: prompt.to_vec(), sampler, max_new_tokens: 12, ..Request::default() };
+        session.generate(&request, None, &mut |_| ControlFlow::Continue(()))
+    };
+    let mut prompt: Vec<u32> = (1..48).collect();
+    let (mut warm, mut cold) = (Session::new(load(dir, 1)?), Session::new(load(dir, 1)?));
+    for turn in 0..4 {
+        cold.clear();
+        let (reused, fresh) = (reply(&mut warm, &prompt)?, reply(&mut cold, &prompt)?);
+        ensure!(reused.ids == fresh.ids, "turn {turn}: {:?} with reuse, {:?} without", reused.ids, fresh.ids);
+        ensure!(fresh.cached == 0 && (turn == 0 || reused.cached > 40), "turn {turn}: {} cached", reused.cached);
+        cold.clear();
+        ensure!(warm.logits(&prompt)? == cold.logits(&prompt)?, "turn {turn}: the logits differ");
+        prompt.extend(&reused.ids);
+        prompt.extend([7, 8, 9 + turn]);
+    }
+    Ok(())
+}
+
+/// Beam search and penalties through the session, on the device.
+fn add_generate(suite: &mut Suite, root: &Path) {
+    let (model, path) = (root.join("llama_mha_fp16"), root.join("generate").join("golden.json"));
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string());
+    let file: GenerateFile = match text.and_then(|text| Ok(serde_json::from_str(&text)?)) {
+        Ok(file) => file,
+        Err(error) => return suite.case("generate", move || Err(error)),
+    };
+    for case in file.beam {
+        let model = model.clone();
+        let name = case.name.clone().unwrap_or_default();
+        // The scores' tolerance is that of the fixtures.
+        suite.case(format!("generate/beam/{name}"), move || case.check(load(&model, 5)?, 2e-2));
+    }
+    for case in file.greedy_with_processors {
+        let model = model.clone();
+        suite.case(format!("generate/greedy/{}", case.name), move || case.check(load(&model, 1)?));
+    }
 }
 
 #[derive(Deserialize)]

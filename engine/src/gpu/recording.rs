@@ -45,6 +45,11 @@ impl<'a> Recording<'a> {
         self.copies.push((from, to, bytes));
     }
 
+    /// Is it a step with many tokens?
+    pub fn is_batched(&self) -> bool {
+        self.batched
+    }
+
     /// Number of dispatches.
     pub fn len(&self) -> usize {
         self.steps.len()

@@ -79,12 +79,13 @@ impl Linear {
         Ok(Self { parts, cols: matrix.cols as u64 })
     }
 
-    /// Multiplies the rows of a step.
+    /// Multiplies the rows of a step: by `matmul` if it is a batch, however short, so that a token's result does not depend on
+    /// how a prompt was cut.
     pub fn record<'a>(&'a self, recording: &mut Recording<'a>, n_tokens: u32) {
         for part in &self.parts {
             let cost = u64::from(n_tokens) * u64::from(part.n_rows) * self.cols;
             match &part.matmul {
-                Some(matmul) if n_tokens > 1 => {
+                Some(matmul) if recording.is_batched() => {
                     let groups = matmul::workgroups(part.n_rows, n_tokens, matmul.pipeline().launch());
                     recording.push(matmul, groups, cost);
                 }

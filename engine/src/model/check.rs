@@ -7,7 +7,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use super::{Forward, Llama, LoadOptions};
+use super::{Forward, Llama, LoadOptions, Pass};
 use crate::error::Result;
 use crate::file::Checkpoint;
 use crate::gpu::{Gpu, GpuOptions};
@@ -90,7 +90,7 @@ fn decode_against_prefill(gpu: &Arc<Gpu>, index: usize) -> Result<f64> {
     let whole = logits(&mut model, &tokens)?;
     let mut single = Vec::new();
     for (pos, token) in tokens.iter().enumerate() {
-        model.forward(0, pos, &[*token], &mut single)?;
+        model.forward(Pass::Decode, 0, pos, &[*token], &mut single)?;
     }
     Ok(nmse(&single, &whole))
 }
@@ -102,7 +102,7 @@ fn load(gpu: &Arc<Gpu>, checkpoint: &Checkpoint) -> Result<Llama> {
 fn logits(model: &mut Llama, tokens: &[u32]) -> Result<Vec<f32>> {
     let (mut logits, mut pos) = (Vec::new(), 0);
     for chunk in tokens.chunks(model.chunk_len()) {
-        model.forward(0, pos, chunk, &mut logits)?;
+        model.forward(Pass::Prefill, 0, pos, chunk, &mut logits)?;
         pos += chunk.len();
     }
     Ok(logits)

@@ -17,7 +17,7 @@
 use std::sync::Arc;
 
 use super::plan::{self, LoadOptions, Shapes};
-use super::{Config, Forward};
+use super::{Config, Forward, Pass};
 use crate::error::{Error, Result};
 use crate::file::{Checkpoint, RopeLayout};
 use crate::gpu::{Buffer, Gpu, MemoryPlan, Recording, Role};
@@ -171,8 +171,8 @@ impl Llama {
     }
 
     /// The list of a step: everything from the tokens to the logits.
-    fn record(&self, slot: usize, pos: u32, n_tokens: u32) -> Recording<'_> {
-        let mut list = Recording::new(n_tokens > 1);
+    fn record(&self, pass: Pass, slot: usize, pos: u32, n_tokens: u32) -> Recording<'_> {
+        let mut list = Recording::new(pass == Pass::Prefill);
         self.embed.record(&mut list, n_tokens);
         for layer in &self.layers {
             layer.input_norm.record(&mut list, n_tokens);
@@ -195,11 +195,12 @@ impl Llama {
 
     /// Dispatches of a decode step.
     pub fn dispatches_per_token(&self) -> usize {
-        self.record(0, 0, 1).len()
+        self.record(Pass::Decode, 0, 0, 1).len()
     }
 
-    fn check_request(&self, slot: usize, pos: usize, tokens: &[u32]) -> Result<()> {
-        let (max, n_slots, chunk) = (self.shapes.kv.max_seq_len, self.shapes.kv.n_slots, self.shapes.chunk_len);
+    fn check_request(&self, pass: Pass, slot: usize, pos: usize, tokens: &[u32]) -> Result<()> {
+        let (max, n_slots) = (self.shapes.kv.max_seq_len, self.shapes.kv.n_slots);
+        let chunk = if pass == Pass::Decode { 1 } else { self.shapes.chunk_len };
         let refuse = |detail: String| Err(Error::Request(detail));
         if tokens.is_empty() || tokens.len() > chunk {
             return refuse(format!("a step takes 1 to {chunk} tokens, got {}", tokens.len()));
@@ -230,13 +231,13 @@ impl Forward for Llama {
         self.shapes.kv.n_slots
     }
 
-    fn forward(&mut self, slot: usize, pos: usize, tokens: &[u32], logits: &mut Vec<f32>) -> Result<()> {
-        self.check_request(slot, pos, tokens)?;
+    fn forward(&mut self, pass: Pass, slot: usize, pos: usize, tokens: &[u32], logits: &mut Vec<f32>) -> Result<()> {
+        self.check_request(pass, slot, pos, tokens)?;
         let step = Step { pos: pos as u32, n_tokens: tokens.len() as u32 };
         self.gpu.write(&self.scratch.step, 0, bytemuck::bytes_of(&step))?;
         self.gpu.write(&self.scratch.tokens, 0, bytemuck::cast_slice(tokens))?;
-        let list = self.record(slot, step.pos, step.n_tokens);
-        let during = if tokens.len() == 1 { "decoding" } else { "reading the prompt" };
+        let list = self.record(pass, slot, step.pos, step.n_tokens);
+        let during = if pass == Pass::Decode { "decoding" } else { "reading the prompt" };
         let out = (&self.scratch.logits_out, (self.config.vocab_size * 4) as u64);
         self.gpu.run_and_map(&list, during, out, |data| {
             logits.clear();

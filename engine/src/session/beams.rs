@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{BeamResult, Event, FinishReason, OnEvent, Reply, ReplyText, Request, Session, Timings};
 use crate::error::Result;
-use crate::model::Forward;
+use crate::model::{Forward, Pass};
 use crate::sampler::{BeamSearch, BeamSequence, BeamStep};
 
 impl<F: Forward> Session<F> {
@@ -55,7 +55,7 @@ impl<F: Forward> Session<F> {
             logits.resize_with(parents.len(), Vec::new);
             for (beam, logits) in logits.iter_mut().enumerate() {
                 let token = &search.history(beam)[pos..];
-                self.slots.run(slot_of[beam], pos, token, logits)?;
+                self.slots.run(Pass::Decode, slot_of[beam], pos, token, logits)?;
                 timings.decode_tokens += 1;
             }
         }

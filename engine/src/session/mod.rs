@@ -15,7 +15,7 @@ use slots::Slots;
 use text::ReplyText;
 
 use crate::error::{Error, Result};
-use crate::model::Forward;
+use crate::model::{Forward, Pass};
 use crate::sampler::Sampler;
 use crate::tokenizer::Tokenizer;
 
@@ -113,7 +113,7 @@ impl<F: Forward> Session<F> {
                 break limit;
             }
             if let (true, Some(&last)) = (len > 0, history.last()) {
-                self.slots.run(prompt.slot, history.len() - 1, &[last], &mut self.logits)?;
+                self.slots.run(Pass::Decode, prompt.slot, history.len() - 1, &[last], &mut self.logits)?;
                 timings.decode_tokens += 1;
             }
             let id = sampler.sample(&self.logits, &history)?;
@@ -177,7 +177,7 @@ impl<F: Forward> Session<F> {
             }
             let pos = cached + done;
             let end = prompt.len().min(pos + chunk_len);
-            self.slots.run(slot, pos, &prompt[pos..end], &mut self.logits)?;
+            self.slots.run(Pass::Prefill, slot, pos, &prompt[pos..end], &mut self.logits)?;
             done = end - cached;
         }
     }

@@ -4,19 +4,24 @@
 //! more than the cache has.
 
 use crate::error::{Error, Result};
-use crate::model::Forward;
+use crate::model::{Forward, Pass};
 
 /// A model, and the tokens in each of its slots.
 #[derive(Debug)]
 pub(super) struct Slots<F> {
     model: F,
     cached: Vec<Vec<u32>>,
+    /// Of each slot, how many of its first tokens were computed by prefill. Only these are reused by another prompt: then a
+    /// reply with reuse is the reply without, to the last bit, since a prefill does not depend on how it is cut and a decode
+    /// step rounds otherwise.
+    prefilled: Vec<usize>,
 }
 
 impl<F: Forward> Slots<F> {
     pub(super) fn new(model: F) -> Self {
         let cached = vec![Vec::new(); model.n_slots()];
-        Self { model, cached }
+        let prefilled = vec![0; cached.len()];
+        Self { model, cached, prefilled }
     }
 
     pub(super) fn model(&self) -> &F {
@@ -41,8 +46,8 @@ impl<F: Forward> Slots<F> {
     pub(super) fn best_for(&self, prompt: &[u32]) -> (usize, usize) {
         let common = |cached: &[u32]| cached.iter().zip(prompt).take_while(|(a, b)| a == b).count();
         let mut best = (0, 0);
-        for (slot, cached) in self.cached.iter().enumerate() {
-            let len = common(cached).min(prompt.len().saturating_sub(1));
+        for (slot, (cached, prefilled)) in self.cached.iter().zip(&self.prefilled).enumerate() {
+            let len = common(cached).min(*prefilled).min(prompt.len().saturating_sub(1));
             if len > best.1 {
                 best = (slot, len);
             }
@@ -51,20 +56,30 @@ impl<F: Forward> Slots<F> {
     }
 
     /// Runs `tokens` from position `pos` of `slot`, whose tokens from there on are replaced.
-    pub(super) fn run(&mut self, slot: usize, pos: usize, tokens: &[u32], logits: &mut Vec<f32>) -> Result<()> {
+    pub(super) fn run(
+        &mut self,
+        pass: Pass,
+        slot: usize,
+        pos: usize,
+        tokens: &[u32],
+        logits: &mut Vec<f32>,
+    ) -> Result<()> {
         let n_slots = self.cached.len();
-        let cached = self
-            .cached
-            .get_mut(slot)
-            .ok_or_else(|| Error::Request(format!("slot: expected one below {n_slots}, got {slot}")))?;
+        let (Some(cached), Some(prefilled)) = (self.cached.get_mut(slot), self.prefilled.get_mut(slot)) else {
+            return Err(Error::Request(format!("slot: expected one below {n_slots}, got {slot}")));
+        };
         cached.truncate(pos);
-        self.model.forward(slot, pos, tokens, logits)?;
+        *prefilled = pos.min(*prefilled);
+        self.model.forward(pass, slot, pos, tokens, logits)?;
         if logits.len() != self.model.vocab_size() {
             return Err(Error::Request(format!(
                 "model: expected {} logits, got {}; this is a bug in the model's forward pass",
                 self.model.vocab_size(),
                 logits.len()
             )));
+        }
+        if pass == Pass::Prefill && *prefilled == cached.len() {
+            *prefilled += tokens.len();
         }
         cached.extend_from_slice(tokens);
         Ok(())
@@ -77,8 +92,9 @@ impl<F: Forward> Slots<F> {
         }
         self.model.copy_slot(from, to, len)?;
         let tokens: Vec<u32> = self.cached(from).iter().take(len).copied().collect();
-        if let Some(cached) = self.cached.get_mut(to) {
-            *cached = tokens;
+        let exact = self.prefilled.get(from).map_or(0, |prefilled| len.min(*prefilled));
+        if let (Some(cached), Some(prefilled)) = (self.cached.get_mut(to), self.prefilled.get_mut(to)) {
+            (*cached, *prefilled) = (tokens, exact);
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use guanaco_engine::file::Checkpoint;
 use guanaco_engine::gpu::MemoryPlan;
-use guanaco_engine::model::{Forward, Llama, LoadOptions};
+use guanaco_engine::model::{Forward, Llama, LoadOptions, Pass};
 use guanaco_tests::device::{argmax, gpu};
 
 const MIB: f64 = 1024.0 * 1024.0;
@@ -69,7 +69,7 @@ fn load_and_decode(dir: &str, tokens: usize, max_seq_len: Option<usize>) -> anyh
     let (mut logits, mut token) = (Vec::new(), 1);
     for pos in 0..tokens {
         let start = Instant::now();
-        model.forward(0, pos, &[token], &mut logits)?;
+        model.forward(Pass::Decode, 0, pos, &[token], &mut logits)?;
         token = argmax(&logits);
         println!("position {pos}: token {token}, {:.2} s", start.elapsed().as_secs_f64());
     }
