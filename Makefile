@@ -1,5 +1,9 @@
 # Two commands do everything, set-up included: `make demo` and `make test`.
 .POSIX:
+# Mesa's device-select layer asks the desktop which GPU it prefers, and complains on stderr where there is none. The engine
+# orders adapters itself.
+export NODEVICE_SELECT = 1
+
 .PHONY: demo test adapters check-targets check-shaders-tint
 
 # Talks with a model in the terminal; without a terminal, plays a scripted conversation.

@@ -3,7 +3,7 @@
 //! Everything is lazy: opening reads headers, and a tensor's bytes stay in the file (mapped into memory) until somebody
 //! reads them. No length, count or depth in a file is believed before it is checked against the file itself.
 //!
-//! A format is one file of this module and one line of [`FORMATS`].
+//! A format is one file of this module and one line of `FORMATS` below.
 
 mod dtype;
 mod folder;
