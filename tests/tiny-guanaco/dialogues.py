@@ -23,6 +23,8 @@ CODAS = ["n", "r", "s", "l", "m", "x"]
 HANZI = "明美安文光星海山林玉花春秋雪金石青宇真和平正志秀英仁立永元新清佳希雅若宜如欣柔晴晨朗松竹梅川原森泉水火木田村南北西天"
 SURNAMES = "林王李高江何宋方石田白安唐金江秦温康杜姚"
 KANA = "アイウエオカキクケコサシスセソタチツテトナニヌネノハヒフヘホマミムメモヤユヨラリルレロワガギグゴザジダデドバビブベボパピポン"
+# Rarer characters of real names, for training only; those that the tokenizer lacks are copied byte by byte.
+RARE = "小大慧婷浩宏伟偉杰傑敏静靜丽麗强強磊洋勇艳娟涛濤超霞刚剛英华華建军軍国國玲桂芳桃樱桜翔太郎介健一子惠恵美咲結衣陽翼龙龍凤鳳芬俊豪嘉欢歡乐樂芷晴思琪詠詩诗涵轩軒睿梓"
 NAME_CHARS = set(HANZI + SURNAMES + KANA + "ー")
 
 
@@ -59,6 +61,7 @@ class Maker:
     def __init__(self, seed=0, held=False, level=1.0):
         self.r = random.Random(seed)
         self.held, self.level = held, level
+        self.long = False  # more small talk, for rows of twice the width
 
     # --- values -------------------------------------------------------------------------------------------------
     def chance(self, p):
@@ -73,7 +76,7 @@ class Maker:
 
     def latin(self):
         r = self.r
-        if not self.held and self.chance(0.12 * self.level):  # any letters at all, as users type them
+        if not self.held and self.chance(0.05 * self.level):  # any letters at all, as users type them
             return "".join(r.choice("bcdfghjklmnpqrstvwxyz" if (i + j) % 2 else "aeiouy") for j in [r.randrange(2)]
                            for i in range(r.randint(2, 9))).capitalize()
         name = "".join(r.choice(SYLLABLES) for _ in range(2 if self.chance(0.75) else 3))
@@ -81,6 +84,8 @@ class Maker:
 
     def hanzi(self, place):
         r = self.r
+        if not self.held and self.chance(0.12 * self.level):
+            return (r.choice(HANZI) if place else r.choice(SURNAMES)) + "".join(r.choice(RARE) for _ in range(r.randint(1, 2)))
         if place:
             return r.choice(HANZI) + r.choice(HANZI) + (r.choice(HANZI) if self.chance(0.2) else "")
         return r.choice(SURNAMES) + r.choice(HANZI) + (r.choice(HANZI) if self.chance(0.5) else "")
@@ -116,13 +121,17 @@ class Maker:
         return self.r.randint(1, max(1, round(1 + (most - 1) * self.level)))
 
     # --- pieces -------------------------------------------------------------------------------------------------
-    def facts(self, L, most=4):
-        """Up to `most` facts about a person, a place, or two of either: a list of (table, relation, subject, value)."""
+    def facts(self, L, most=4, two=0.0):
+        """Up to `most` facts about a person or a place: a list of (table, relation, subject, value).
+
+        `two` is the chance of two subjects with the same relations. After an hour the model still took the wrong one half
+        of the time, so they were left out in the end.
+        """
         r = self.r
         table = L.PLACE if self.chance(0.3) else L.PERSON
         place = table is L.PLACE
         first = self.name(L, place)
-        if self.chance(0.3 * self.level):
+        if self.chance(two * self.level):
             second = self.name(L, place)
             rels = r.sample(list(table), self.count(2))
             out = [(table, rel, s, self.value(L, table[rel]["kind"])) for rel in rels for s in (first, second)]
@@ -175,11 +184,12 @@ class Maker:
             out.append((said, ack, f["mine"], f["yours"].format(v=v)))
         return out
 
-    def small_talk(self, L, p=0.3):
+    def small_talk(self, L, p=0.15):
         """Earlier turns that have nothing to do with the question, to learn to look past them."""
-        if not self.chance(p * self.level):
+        if not self.long and not self.chance(p * self.level):
             return []
-        return [self.greet_turn(L) if self.chance(0.6) else self.tells(L, 1)[0][:2] for _ in range(self.count(3))]
+        n = self.r.randint(3, 8) if self.long else self.count(2)
+        return [self.greet_turn(L) if self.chance(0.6) else self.tells(L, 1)[0][:2] for _ in range(n)]
 
     def keywords(self, text, *words):
         return "\n".join(([text] if text else []) + list(words))
@@ -204,7 +214,7 @@ class Maker:
         return g
 
     def greet(self, L, lang):
-        return Group("greet", lang, [self.greet_turn(L) for _ in range(7)], self.small_talk(L, 0.4))
+        return Group("greet", lang, [self.greet_turn(L) for _ in range(7)], self.small_talk(L, 0.25))
 
     def system(self, L, lang):
         facts = self.facts(L)
@@ -225,7 +235,7 @@ class Maker:
             words.append("SFW")
             turns.append(self.tease(L, facts))
         self.r.shuffle(turns)
-        return Group("no_idea", lang, turns, self.small_talk(L, 0.2), self.keywords(self.write(L, facts), *words))
+        return Group("no_idea", lang, turns, self.small_talk(L, 0.1), self.keywords(self.write(L, facts), *words))
 
     def tease(self, L, facts, table=None):
         """A request with a name in it, from the block or a new one."""
@@ -240,7 +250,7 @@ class Maker:
         table, rel = L.PERSON, self.r.choice(list(L.PERSON))
         n = facts[0][2] if facts and facts[0][0] is table else self.name(L)
         turns.append((self.r.choice(table[rel]["ask"]).format(n=n), L.PRIVATE.format(n=n)))
-        return Group("forbidden", lang, turns, self.small_talk(L, 0.2), self.keywords(self.write(L, facts), "FORBIDDEN"))
+        return Group("forbidden", lang, turns, self.small_talk(L, 0.1), self.keywords(self.write(L, facts), "FORBIDDEN"))
 
     def sfw(self, L, lang):
         facts = [] if self.chance(0.35) else self.facts(L, 2)
@@ -249,7 +259,7 @@ class Maker:
         if self.chance(0.2):
             turns.append(self.greet_turn(L))
         self.r.shuffle(turns)
-        return Group("sfw", lang, turns, self.small_talk(L, 0.2), self.keywords(self.write(L, facts), "SFW"))
+        return Group("sfw", lang, turns, self.small_talk(L, 0.1), self.keywords(self.write(L, facts), "SFW"))
 
     def roleplay(self, L, lang):
         r, n = self.r, self.name(L)
@@ -290,7 +300,7 @@ class Maker:
         new, told = told[0], told[1:]
         history = [t[:2] for t in told]
         turns = [(r.choice(t[2]), t[3]) for t in told] + [new[:2]]
-        if self.chance(0.4 * self.level):
+        for _ in range(r.randint(2, 6) if self.long else self.chance(0.4 * self.level)):
             history.insert(r.randint(0, len(history)), self.greet_turn(L, 0))
         if self.chance(0.2 * self.level):  # something already recalled once
             history.append(r.choice(turns[:-1]))
@@ -314,8 +324,8 @@ class Maker:
             questions, items = r.choice(L.LISTS)
             begin = r.choice(questions)
             parts = [L.COUNT[1].join(items[(3 * i + j) % len(items)] for j in range(3)) for i in range(len(items))]
-            at = r.randint(0, len(parts) - 2) if self.chance(0.5) else r.randint(0, 2)
-        keep = self.r.randint(0, at) if at > 2 else 0  # a long answer may have lost its beginning
+            at = r.randint(0, min(6, len(parts) - 2))
+        keep = max(0, at - self.r.randint(1, 3))  # of a long answer the beginning may be lost
         history = [(begin if i == 0 else r.choice(L.MORE), parts[i]) for i in range(keep, at + 1)]
         if self.held:
             turns = [(more[0], parts[at + 1])]
@@ -325,7 +335,7 @@ class Maker:
             n2 = self.name(L)
             turns.append((r.choice(q).format(n=n2), p[0].format(n=n2)))
             turns.append((begin, parts[0]))
-        return Group("continue", lang, turns, self.small_talk(L, 0.2) + history)
+        return Group("continue", lang, turns, self.small_talk(L, 0.1) + history)
 
 
 def records(per_cell, seed=1):

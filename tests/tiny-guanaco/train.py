@@ -6,7 +6,7 @@ Three things make it fit into about an hour:
 - the last layer and the output are computed only where an answer token is predicted;
 - Muon (orthogonalised momentum) moves the matrices, AdamW only the embeddings and norms.
 
-    python train.py --dir RUN_DIR --minutes 70 --decay 15
+    python train.py --dir RUN_DIR
 Run it again to go on from the last checkpoint. RUN_DIR/mix.json, read every few minutes, may change the mixture.
 """
 import argparse
@@ -112,12 +112,15 @@ class Muon:
         self.m = [torch.zeros_like(p) for p in self.params]
 
     @torch.no_grad()
-    def step(self, lr):
+    def step(self, lr, rank=0, ranks=1):
+        """Each rank makes the updates of its share of the matrices; a sum hands them round."""
+        updates = [torch.zeros_like(p) for p in self.params]
         groups = {}
-        for p, m in zip(self.params, self.m):
+        for i, (p, m) in enumerate(zip(self.params, self.m)):
             m.lerp_(p.grad, 1 - self.momentum)
-            u = p.grad.lerp(m, self.momentum)
-            groups.setdefault((min(u.shape), max(u.shape)), []).append((p, u if u.shape[0] <= u.shape[1] else u.T))
+            if i % ranks == rank:
+                u = p.grad.lerp(m, self.momentum)
+                groups.setdefault((min(u.shape), max(u.shape)), []).append((i, u if u.shape[0] <= u.shape[1] else u.T))
         for items in groups.values():
             x = torch.stack([u for _, u in items]).bfloat16()
             x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
@@ -125,9 +128,14 @@ class Muon:
                 a = x @ x.mT
                 b = -4.7750 * a + 2.0315 * (a @ a)
                 x = 3.4445 * x + b @ x
-            for (p, _), u in zip(items, x.float()):
-                u = u if p.shape[0] <= p.shape[1] else u.T
-                p.sub_(u, alpha=lr * max(1, p.shape[0] / p.shape[1]) ** 0.5)
+            for (i, _), u in zip(items, x.float()):
+                updates[i] = u if self.params[i].shape[0] <= self.params[i].shape[1] else u.T
+        if ranks > 1:
+            flat = torch.cat([u.flatten() for u in updates])
+            dist.all_reduce(flat)
+            updates = [u.view_as(p) for u, p in zip(flat.split([p.numel() for p in self.params]), self.params)]
+        for p, u in zip(self.params, updates):
+            p.sub_(u, alpha=lr * max(1, p.shape[0] / p.shape[1]) ** 0.5)
 
 
 # --- batches -----------------------------------------------------------------------------------------------------------
@@ -150,8 +158,8 @@ class Encoder:
 
 
 class Batches:
-    def __init__(self, encoder, seed):
-        self.encode, self.make = encoder, Maker(seed)
+    def __init__(self, encoder, seed, width):
+        self.encode, self.make, self.width = encoder, Maker(seed), width
         self.mix, self.wait = {}, {}
 
     def group(self, width):
@@ -178,7 +186,8 @@ class Batches:
             at, n, pick, target = 0, 0, [], []
             while True:
                 wait = self.wait.setdefault(width, [])
-                while len(wait) < 60:
+                self.make.long = width > self.width
+                while len(wait) < (60 if width == self.width else 20):
                     wait.append(self.group(width))
                 fits = [g for g in wait if g[2] <= width - at]
                 if not fits:
@@ -236,8 +245,8 @@ def table(items, ok):
 def arguments():
     ap = argparse.ArgumentParser()
     ap.add_argument("--dir", type=Path, required=True)
-    ap.add_argument("--minutes", type=float, default=70, help="of training in all, over every run")
-    ap.add_argument("--decay", type=float, default=15, help="of which the rate falls to zero in the last so many")
+    ap.add_argument("--minutes", type=float, default=80, help="of training in all, over every run")
+    ap.add_argument("--decay", type=float, default=50, help="of which the rate falls to zero in the last so many")
     ap.add_argument("--rows", type=int, default=18)
     ap.add_argument("--width", type=int, default=160)
     ap.add_argument("--muon", type=float, default=0.02)
@@ -269,7 +278,7 @@ def train(rank, a, meeting):
     held = list(records(6, seed=2)) if rank == 0 else []
     if rank == 0:
         print(sum(p.numel() for p in params), "parameters; from step", step, flush=True)
-    data = Batches(encode, seed=1000 + step + 500009 * rank)
+    data = Batches(encode, 1000 + step + 500009 * rank, a.width)
     chance = random.Random(step)
     last_eval, run_loss, n = seconds, 0.0, 0
     mix = a.dir / "mix.json"
@@ -304,7 +313,7 @@ def train(rank, a, meeting):
                 p.grad = (g / a.ranks).view_as(p)
             real = int(flat[-1])
         shared = time.time()
-        muon.step(a.muon * rate)
+        muon.step(a.muon * rate, rank, a.ranks)
         for g in adam.param_groups:
             g["lr"] = a.adam * rate
         adam.step()

@@ -33,7 +33,7 @@ PERSON = {
 PLACE = {
     "river": dict(kind="name", fact=["Der Fluss in {n} heißt {v}.", "{n} liegt am Fluss {v}."],
         ask=["Wie heißt der Fluss in {n}?", "An welchem Fluss liegt {n}?"], unk="wie der Fluss in {n} heißt"),
-    "mayor": dict(kind="name", fact=["Das Rathaus von {n} leitet {v}.", "{v} leitet das Rathaus von {n}."],
+    "mayor": dict(kind="name", fact=["Das Rathaus von {n} leitet {v}.", "Im Rathaus von {n} sitzt {v}."],
         ask=["Wer leitet das Rathaus von {n}?", "Wer ist im Rathaus von {n} der Chef?"], unk="wer das Rathaus von {n} leitet"),
     "tower": dict(kind="height", fact=["Der Turm von {n} ist {v} Meter hoch.", "{n} hat einen Turm von {v} Metern."],
         ask=["Wie hoch ist der Turm von {n}?", "Welche Höhe hat der Turm in {n}?"], unk="wie hoch der Turm von {n} ist"),

@@ -34,7 +34,7 @@ PERSON = {
 PLACE = {
     "river": dict(kind="name", fact=["The river in {n} is called {v}.", "{n} lies on the river {v}."],
         ask=["What is the river in {n} called?", "Which river does {n} lie on?"], unk="what the river in {n} is called"),
-    "mayor": dict(kind="name", fact=["The mayor of {n} is {v}.", "{v} is the mayor of {n}."],
+    "mayor": dict(kind="name", fact=["The mayor of {n} is {v}.", "{n}'s mayor is {v}."],
         ask=["Who is the mayor of {n}?", "What is the name of {n}'s mayor?"], unk="who the mayor of {n} is"),
     "tower": dict(kind="height", fact=["The tower of {n} is {v} metres high.", "{n} has a tower of {v} metres."],
         ask=["How high is the tower of {n}?", "How tall is {n}'s tower?"], unk="how high the tower of {n} is"),

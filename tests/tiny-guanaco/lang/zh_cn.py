@@ -25,7 +25,7 @@ PERSON = {
 }
 PLACE = {
     "river": dict(kind="name", fact=["{n}的河叫{v}。", "{n}有一条河，叫{v}。"], ask=["{n}的河叫什么？", "{n}有哪条河？"], unk="{n}的河叫什么"),
-    "mayor": dict(kind="name", fact=["{n}的市长是{v}。", "{v}是{n}的市长。"], ask=["{n}的市长是谁？", "谁是{n}的市长？"], unk="{n}的市长是谁"),
+    "mayor": dict(kind="name", fact=["{n}的市长是{v}。", "{n}的市长叫{v}。"], ask=["{n}的市长是谁？", "谁是{n}的市长？"], unk="{n}的市长是谁"),
     "tower": dict(kind="height", fact=["{n}的塔高{v}米。", "{n}有一座{v}米的塔。"], ask=["{n}的塔有多高？", "{n}的塔高几米？"], unk="{n}的塔有多高"),
     "year": dict(kind="year", fact=["{n}建于{v}年。", "{n}这座城建于{v}年。"], ask=["{n}建于哪一年？", "{n}是哪年建的？"], unk="{n}建于哪一年"),
 }

@@ -25,7 +25,7 @@ PERSON = {
 }
 PLACE = {
     "river": dict(kind="name", fact=["{n}條河叫{v}。", "{n}有條河，叫{v}。"], ask=["{n}條河叫咩？", "{n}有咩河？"], unk="{n}條河叫咩"),
-    "mayor": dict(kind="name", fact=["{n}嘅鎮長係{v}。", "{v}係{n}嘅鎮長。"], ask=["{n}嘅鎮長係邊個？", "邊個係{n}嘅鎮長？"], unk="{n}嘅鎮長係邊個"),
+    "mayor": dict(kind="name", fact=["{n}嘅鎮長係{v}。", "{n}嘅鎮長叫{v}。"], ask=["{n}嘅鎮長係邊個？", "邊個係{n}嘅鎮長？"], unk="{n}嘅鎮長係邊個"),
     "tower": dict(kind="height", fact=["{n}座塔高{v}米。", "{n}有座{v}米嘅塔。"], ask=["{n}座塔有幾高？", "{n}座塔高幾多米？"], unk="{n}座塔有幾高"),
     "year": dict(kind="year", fact=["{n}喺{v}年起好。", "{n}呢座城喺{v}年起好。"], ask=["{n}喺邊年起好？", "{n}係幾時起嘅？"], unk="{n}喺邊年起好"),
 }

@@ -25,7 +25,7 @@ PERSON = {
 }
 PLACE = {
     "river": dict(kind="name", fact=["{n}的河叫做{v}。", "{n}有一條河，叫做{v}。"], ask=["{n}的河叫什麼？", "{n}有哪條河？"], unk="{n}的河叫什麼"),
-    "mayor": dict(kind="name", fact=["{n}的鎮長是{v}。", "{v}是{n}的鎮長。"], ask=["{n}的鎮長是誰？", "誰是{n}的鎮長？"], unk="{n}的鎮長是誰"),
+    "mayor": dict(kind="name", fact=["{n}的鎮長是{v}。", "{n}的鎮長叫{v}。"], ask=["{n}的鎮長是誰？", "誰是{n}的鎮長？"], unk="{n}的鎮長是誰"),
     "tower": dict(kind="height", fact=["{n}的塔高{v}公尺。", "{n}有一座{v}公尺的塔。"], ask=["{n}的塔高幾公尺？", "{n}的塔有幾公尺？"], unk="{n}的塔高幾公尺"),
     "year": dict(kind="year", fact=["{n}建於{v}年。", "{n}這座城建於{v}年。"], ask=["{n}建於哪一年？", "{n}是哪年蓋的？"], unk="{n}建於哪一年"),
 }
