@@ -28,6 +28,11 @@ struct Params {
 
 override WORKGROUP: u32 = 64;
 
+// WGSL leaves open what pack2x16float makes of a value beyond f16.
+fn pack(pair: vec2<f32>) -> u32 {
+    return pack2x16float(clamp(pair, vec2<f32>(-65504.0), vec2<f32>(65504.0)));
+}
+
 // Element `i` of the head that starts at `base`, rotated.
 fn rotated(base: u32, i: u32, angles: u32) -> f32 {
     let half = params.head_dim / 2u;
@@ -67,8 +72,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if head < n_heads {
         q_out[(t * n_heads + head) * words + word] = pair;
     } else if head < n_heads + n_kv {
-        k_cache[((head - n_heads) * params.max_seq_len + pos) * words + word] = pack2x16float(pair);
+        k_cache[((head - n_heads) * params.max_seq_len + pos) * words + word] = pack(pair);
     } else {
-        v_cache[((head - n_heads - n_kv) * params.max_seq_len + pos) * words + word] = pack2x16float(pair);
+        v_cache[((head - n_heads - n_kv) * params.max_seq_len + pos) * words + word] = pack(pair);
     }
 }

@@ -80,8 +80,7 @@ impl Gpu {
     pub fn open(options: GpuOptions) -> Result<Self> {
         let (facts, adapter) = adapter::choose(options.adapter.as_deref())?;
         let mut tier = Tier::of(&adapter);
-        let mut features = adapter.features()
-            & (wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY);
+        let mut features = adapter.features() & (wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP);
         if options.baseline_only {
             features = wgpu::Features::empty();
             (tier.f16, tier.subgroup, tier.timestamps) = (false, None, false);
@@ -159,7 +158,7 @@ impl Gpu {
 
     /// Multiply-adds that a submit may hold: what the device does in [`SUBMIT_TIME`]. A decode step on a software device is
     /// one submit however long it takes: no watchdog waits there, and nothing else is drawn by it.
-    pub(super) fn submit_bound(&self, batched: bool) -> u64 {
+    pub(crate) fn submit_bound(&self, batched: bool) -> u64 {
         if !batched && self.tier.profile == Profile::Cpu {
             return u64::MAX;
         }

@@ -1,7 +1,7 @@
 //! The device: which adapter, what it can do, and how work is put on it.
 //!
 //! `adapter` finds and names it, `tier` says what it can do, `context` owns the device and turns every wgpu error into a typed
-//! one, `shader` and `pipeline` hold the kernels' texts and compiled forms, `buffer` and `readback` move bytes, `recording` is
+//! one, `shader` and `pipeline` hold the kernels' texts and compiled forms, `buffer` and `staging` move bytes, `recording` is
 //! the plain list of dispatches that one submit runs, `memory` is the plan that is checked before a model is loaded,
 //! `bandwidth` measures what a decode step is compared with.
 

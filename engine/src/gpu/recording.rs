@@ -17,8 +17,8 @@ pub struct Recording<'a> {
     copies: Vec<Copy<'a>>,
 }
 
-/// From, to, bytes.
-type Copy<'a> = (&'a Buffer, &'a Buffer, u64);
+/// From, to, offset there, bytes.
+type Copy<'a> = (&'a Buffer, &'a Buffer, u64, u64);
 
 #[derive(Debug)]
 struct Step<'a> {
@@ -40,9 +40,9 @@ impl<'a> Recording<'a> {
         }
     }
 
-    /// Copies the first `bytes` of `from` to `to` (a [`super::Role::Readback`] buffer) at the end.
-    pub fn copy_out(&mut self, from: &'a Buffer, to: &'a Buffer, bytes: u64) {
-        self.copies.push((from, to, bytes));
+    /// Copies the first `bytes` of `from` to `offset` of `to` (a [`super::Role::Readback`] buffer) at the end.
+    pub fn copy_out(&mut self, from: &'a Buffer, to: &'a Buffer, offset: u64, bytes: u64) {
+        self.copies.push((from, to, offset, bytes));
     }
 
     /// Is it a step with many tokens?
@@ -135,8 +135,8 @@ impl Gpu {
                 pass.dispatch_workgroups(*x, *y, *z);
             }
         }
-        for (from, to, bytes) in copies {
-            encoder.copy_buffer_to_buffer(&from.raw, 0, &to.raw, 0, *bytes);
+        for (from, to, offset, bytes) in copies {
+            encoder.copy_buffer_to_buffer(&from.raw, 0, &to.raw, *offset, *bytes);
         }
         self.queue.submit([encoder.finish()])
     }

@@ -116,20 +116,22 @@ impl Attention {
 
 /// What conformance runs.
 pub fn cases() -> Vec<Case> {
-    // (heads, kv heads, head_dim, first position, tokens, size of q): sharp scores, prime lengths, tiles crossed, GQA, one kv head.
+    // (heads, kv heads, head_dim, first position, tokens, size of q, size of k and v): sharp scores, prime lengths, tiles
+    // crossed, GQA, one kv head, f16's largest numbers.
     let shapes = [
-        (1, 1, 2, 0, 1, 1.0),
-        (4, 4, 16, 0, 7, 1.0),
-        (6, 2, 10, 62, 5, 1.0),
-        (5, 1, 80, 130, 2, 4.0),
-        (3, 3, 100, 0, 67, 1.0),
-        (8, 8, 128, 1024, 1, 1.0),
-        (4, 2, 256, 33, 1, 30.0),
-        (2, 1, 64, 63, 2, 100.0),
+        (1, 1, 2, 0, 1, 1.0, 4.0),
+        (4, 4, 16, 0, 7, 1.0, 4.0),
+        (6, 2, 10, 62, 5, 1.0, 4.0),
+        (5, 1, 80, 130, 2, 4.0, 4.0),
+        (3, 3, 100, 0, 67, 1.0, 4.0),
+        (8, 8, 128, 1024, 1, 1.0, 4.0),
+        (4, 2, 256, 33, 1, 30.0, 4.0),
+        (2, 1, 64, 63, 2, 100.0, 4.0),
+        (4, 2, 16, 70, 3, 1e-4, 65504.0),
     ];
-    let case = |(seed, (n_heads, n_kv_heads, head_dim, pos, n_tokens, size)): (
+    let case = |(seed, (n_heads, n_kv_heads, head_dim, pos, n_tokens, size, kv)): (
         usize,
-        (usize, usize, usize, usize, usize, f32),
+        (usize, usize, usize, usize, usize, f32, f32),
     )| {
         let mut rng = Rng::new(seed as u64);
         let (stride, max_seq_len) = (padded(head_dim), pos + n_tokens + 3);
@@ -143,7 +145,9 @@ pub fn cases() -> Vec<Case> {
             out_stride: out_stride as u32,
             scale: 1.0 / (head_dim as f32).sqrt(),
         };
-        let name = format!("{n_heads}/{n_kv_heads} heads of {head_dim}, {n_tokens} tokens from {pos}, q to {size}");
+        let name = format!(
+            "{n_heads}/{n_kv_heads} heads of {head_dim}, {n_tokens} tokens from {pos}, q to {size}, k and v to {kv}"
+        );
         Case::new(name, 1e-7, |case, _, _| {
             let (params, step): (Params, Step) = (case.params("params"), case.params("step"));
             [params.n_heads, step.n_tokens, 1]
@@ -151,8 +155,8 @@ pub fn cases() -> Vec<Case> {
         .uniform("params", params)
         .uniform("step", Step { pos: pos as u32, n_tokens: n_tokens as u32 })
         .f32("q", &rng.rows(n_tokens * n_heads, head_dim, stride, size))
-        .f16("k_cache", &rng.rows(n_kv_heads * max_seq_len, head_dim, stride, 4.0))
-        .f16("v_cache", &rng.rows(n_kv_heads * max_seq_len, head_dim, stride, 4.0))
+        .f16("k_cache", &rng.rows(n_kv_heads * max_seq_len, head_dim, stride, kv))
+        .f16("v_cache", &rng.rows(n_kv_heads * max_seq_len, head_dim, stride, kv))
         .output("out", Data::F32, (n_tokens + 1) * out_stride)
     };
     shapes.into_iter().enumerate().map(case).collect()

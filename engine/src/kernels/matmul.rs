@@ -75,18 +75,21 @@ pub(super) fn product(
 /// What conformance runs.
 pub fn cases() -> Vec<Case> {
     let shapes = [
-        (1, 1, 1, 0, 1.0),
-        (7, 33, 2, 3, 1.0),
-        (13, 1025, 9, 0, 1.0),
-        (97, 288, 33, 31, 1.0),
-        (129, 64, 67, 0, 1.0),
-        (64, 4096, 65, 0, 1.0),
-        (67, 11008, 5, 0, 200.0),
+        (1, 1, 1, 0, 1.0, 1.0),
+        (7, 33, 2, 3, 1.0, 1.0),
+        (13, 1025, 9, 0, 1.0, 1.0),
+        (97, 288, 33, 31, 1.0, 1.0),
+        (129, 64, 67, 0, 1.0, 1.0),
+        (64, 4096, 65, 0, 1.0, 1.0),
+        (67, 11008, 5, 0, 200.0, 1.0),
+        (29, 64, 11, 0, 1e-3, 65504.0),
     ];
     let mut cases = Vec::new();
-    for (seed, (rows, cols, n_tokens, row_base, scale)) in shapes.into_iter().enumerate() {
+    for (seed, (rows, cols, n_tokens, row_base, scale, weights)) in shapes.into_iter().enumerate() {
         for flags in [0, ADD_BIAS, ADD_TO_OUTPUT, ADD_BIAS | ADD_TO_OUTPUT] {
             let mut rng = Rng::new(seed as u64);
+            // Sums of about the size of x, or weights up to f16's largest number.
+            let weight_scale = if weights == 1.0 { 1.0 / (cols as f32).sqrt() } else { weights };
             let stride = padded(cols);
             let n = row_base + rows;
             let y_stride = padded(n);
@@ -99,7 +102,7 @@ pub fn cases() -> Vec<Case> {
             })
             .uniform("params", Params { part, y_stride: y_stride as u32 })
             .uniform("step", Step { pos: 0, n_tokens: n_tokens as u32 })
-            .f16("weight", &rng.rows(rows, cols, stride, 1.0 / (cols as f32).sqrt()))
+            .f16("weight", &rng.rows(rows, cols, stride, weight_scale))
             .f32("x", &rng.rows(n_tokens, cols, stride, scale))
             .f32("bias", &rng.values(n, scale));
             cases.push(if flags & ADD_TO_OUTPUT == 0 {

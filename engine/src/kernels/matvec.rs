@@ -59,18 +59,21 @@ pub fn twin(buffers: &mut TwinBuffers) -> Result<()> {
 pub fn cases() -> Vec<Case> {
     // Primes, one more than a power of two, and the 7B's projections (fewer rows: the reference is slow).
     let shapes = [
-        (1, 1, 0, 1.0),
-        (7, 33, 3, 1.0),
-        (13, 1025, 0, 1.0),
-        (97, 288, 31, 1.0),
-        (2053, 64, 0, 1.0),
-        (64, 4096, 0, 1.0),
-        (67, 11008, 0, 200.0),
+        (1, 1, 0, 1.0, 1.0),
+        (7, 33, 3, 1.0, 1.0),
+        (13, 1025, 0, 1.0, 1.0),
+        (97, 288, 31, 1.0, 1.0),
+        (2053, 64, 0, 1.0, 1.0),
+        (64, 4096, 0, 1.0, 1.0),
+        (67, 11008, 0, 200.0, 1.0),
+        (29, 64, 0, 1e-3, 65504.0),
     ];
     let mut cases = Vec::new();
-    for (seed, (rows, cols, row_base, scale)) in shapes.into_iter().enumerate() {
+    for (seed, (rows, cols, row_base, scale, weights)) in shapes.into_iter().enumerate() {
         for flags in [0, ADD_BIAS, ADD_TO_OUTPUT, ADD_BIAS | ADD_TO_OUTPUT] {
             let mut rng = Rng::new(seed as u64);
+            // Sums of about the size of x, or weights up to f16's largest number.
+            let weight_scale = if weights == 1.0 { 1.0 / (cols as f32).sqrt() } else { weights };
             let stride = padded(cols);
             let n = row_base + rows;
             let params = Params { row_words: stride as u32 / 8, n_rows: rows as u32, row_base: row_base as u32, flags };
@@ -79,7 +82,7 @@ pub fn cases() -> Vec<Case> {
                     workgroups(case.params::<Params>("params").n_rows, tier)
                 })
                 .uniform("params", params)
-                .f16("weight", &rng.rows(rows, cols, stride, 1.0 / (cols as f32).sqrt()))
+                .f16("weight", &rng.rows(rows, cols, stride, weight_scale))
                 .f32("x", &rng.rows(1, cols, stride, scale))
                 .f32("bias", &rng.values(n, scale));
             cases.push(if flags & ADD_TO_OUTPUT == 0 {

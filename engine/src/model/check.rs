@@ -44,7 +44,6 @@ const PROMPT: usize = 41;
 pub fn run(gpu: &Arc<Gpu>, each: &mut dyn FnMut(&Outcome)) -> Result<Vec<Outcome>> {
     let reference = Arc::new(Gpu::open(GpuOptions {
         cpu_kernels: KERNELS.iter().map(|kernel| kernel.name.to_owned()).collect(),
-        adapter: Some(gpu.facts().index.to_string()),
         ..gpu.options().clone()
     })?);
     let mut outcomes = Vec::new();

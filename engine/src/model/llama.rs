@@ -44,6 +44,8 @@ pub struct Llama {
     layers: Vec<Layer>,
     final_norm: RmsNorm,
     lm_head: Linear,
+    /// Of the last step; see [`Scratch::serial`].
+    serial: u32,
 }
 
 /// One transformer layer, bound.
@@ -83,8 +85,11 @@ struct Scratch {
     last: Buffer,
     /// (vocab_size).
     logits: Buffer,
-    /// The same on the host.
-    logits_out: Buffer,
+    /// A number that each step writes, and that must come back with its logits: on Metal a failed command buffer looks like
+    /// success, and the logits would be those of the step before.
+    serial: Buffer,
+    /// The logits and the serial number on the host.
+    out: Buffer,
 }
 
 impl Scratch {
@@ -103,7 +108,8 @@ impl Scratch {
             hidden: rows("hidden", shapes.hidden)?,
             last: gpu.create_buffer("last", (shapes.dim * 4) as u64, Role::Storage)?,
             logits: gpu.create_buffer("logits", vocab, Role::Storage)?,
-            logits_out: gpu.create_buffer("logits on the host", vocab, Role::Readback)?,
+            serial: gpu.create_buffer("serial", 4, Role::Storage)?,
+            out: gpu.create_buffer("logits on the host", vocab + 4, Role::Readback)?,
         })
     }
 }
@@ -139,11 +145,12 @@ impl Llama {
         let shapes = Shapes::new(&config, options, gpu.tier().profile);
         let total = tensors.stored_bytes();
         let mut report = |done| progress(LoadProgress { done, total });
-        let uploader = Uploader::new(&gpu, checkpoint, &mut report)?;
+        let uploader = Uploader::new(&gpu, checkpoint, plan::slot_bytes(&config), &mut report)?;
         let loader = Loader { gpu: &gpu, config: &config, shapes, tensors: &tensors, uploader };
-        let (cache, scratch, parts) = loader.load(checkpoint.rope_layout())?;
+        let loaded = loader.load(checkpoint.rope_layout());
+        let (cache, scratch, parts) = loaded.map_err(|error| plan::with_figures(error, &memory))?;
         let Parts { embed, layers, final_norm, lm_head } = parts;
-        Ok(Self { gpu, config, shapes, memory, cache, scratch, embed, layers, final_norm, lm_head })
+        Ok(Self { gpu, config, shapes, memory, cache, scratch, embed, layers, final_norm, lm_head, serial: 0 })
     }
 
     /// Its configuration.
@@ -189,7 +196,9 @@ impl Llama {
         }
         self.final_norm.record(&mut list, n_tokens);
         self.lm_head.record(&mut list, 1);
-        list.copy_out(&self.scratch.logits, &self.scratch.logits_out, (self.config.vocab_size * 4) as u64);
+        let bytes = (self.config.vocab_size * 4) as u64;
+        list.copy_out(&self.scratch.logits, &self.scratch.out, 0, bytes);
+        list.copy_out(&self.scratch.serial, &self.scratch.out, bytes, 4);
         list
     }
 
@@ -236,13 +245,21 @@ impl Forward for Llama {
         let step = Step { pos: pos as u32, n_tokens: tokens.len() as u32 };
         self.gpu.write(&self.scratch.step, 0, bytemuck::bytes_of(&step))?;
         self.gpu.write(&self.scratch.tokens, 0, bytemuck::cast_slice(tokens))?;
+        self.serial = self.serial.wrapping_add(1);
+        self.gpu.write(&self.scratch.serial, 0, bytemuck::bytes_of(&self.serial))?;
         let list = self.record(pass, slot, step.pos, step.n_tokens);
         let during = if pass == Pass::Decode { "decoding" } else { "reading the prompt" };
-        let out = (&self.scratch.logits_out, (self.config.vocab_size * 4) as u64);
-        self.gpu.run_and_map(&list, during, out, |data| {
+        let bytes = self.config.vocab_size * 4;
+        let serial = self.gpu.run_and_map(&list, during, (&self.scratch.out, bytes as u64 + 4), |data| {
+            let (values, serial) = data.split_at(bytes.min(data.len()));
             logits.clear();
-            logits.extend(bytemuck::pod_collect_to_vec::<u8, f32>(data));
+            logits.extend(bytemuck::pod_collect_to_vec::<u8, f32>(values));
+            serial.try_into().map_or(0, u32::from_le_bytes)
         })?;
+        if serial != self.serial {
+            let detail = "the driver dropped the work without an error; load the model again, with a smaller context if it repeats";
+            return Err(Error::Gpu { during: during.to_owned(), detail: detail.to_owned() });
+        }
         match logits.iter().position(|logit| !logit.is_finite()) {
             None => Ok(()),
             Some(at) => Err(Error::NonFinite(format!(
@@ -255,8 +272,13 @@ impl Forward for Llama {
         }
     }
 
+    /// As many tokens as the device multiplies by the largest matrix within the time of one submit, as far as is known: a
+    /// dispatch cannot be cut.
     fn chunk_len(&self) -> usize {
-        self.shapes.chunk_len
+        let widest = padded(self.config.dim) * (2 * self.config.hidden_dim).max(self.config.vocab_size);
+        let tokens = self.gpu.submit_bound(true) / (widest as u64).max(1);
+        let tokens = usize::try_from(tokens).unwrap_or(usize::MAX) / plan::LEAST_CHUNK * plan::LEAST_CHUNK;
+        tokens.max(plan::LEAST_CHUNK).min(self.shapes.chunk_len)
     }
 
     fn copy_slot(&mut self, from: usize, to: usize, len: usize) -> Result<()> {
@@ -416,16 +438,15 @@ impl<'a> Loader<'a> {
 
     /// cos and sin of every position: (max_seq_len, head_dim / 2, 2) f32. The angles are computed in f64: WGSL promises no
     /// precision for large ones.
-    fn rope_table(&self) -> Result<Buffer> {
+    fn rope_table(&mut self) -> Result<Buffer> {
         let inv_freq = self.config.rope_inv_freq();
-        let mut table = Vec::with_capacity(self.shapes.kv.max_seq_len * inv_freq.len() * 2);
-        for pos in 0..self.shapes.kv.max_seq_len {
-            for freq in &inv_freq {
-                let (sin, cos) = (pos as f64 * f64::from(*freq)).sin_cos();
-                table.extend([cos as f32, sin as f32]);
+        self.uploader.table("rope", self.shapes.kv.max_seq_len, inv_freq.len() * 8, |positions, bytes| {
+            let angles = positions.flat_map(|pos| inv_freq.iter().map(move |freq| pos as f64 * f64::from(*freq)));
+            for (angle, pair) in angles.zip(bytes.chunks_exact_mut(8)) {
+                let (sin, cos) = angle.sin_cos();
+                pair.copy_from_slice(bytemuck::cast_slice(&[cos as f32, sin as f32]));
             }
-        }
-        self.gpu.create_buffer_with("rope", bytemuck::cast_slice(&table), Role::Storage)
+        })
     }
 
     fn named(&self, names: &[Name], layer: Option<usize>) -> Vec<&'a ResolvedTensor> {

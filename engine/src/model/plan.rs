@@ -1,11 +1,10 @@
 //! What a model will take on the device, before anything is allocated.
 
 use super::Config;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::{Gpu, MemoryPlan, Profile, StagingRing};
 use crate::kv_cache::KvShape;
 use crate::weights::padded;
-use crate::weights::upload::SLOT_BYTES;
 
 /// How a model is loaded.
 #[derive(Clone, Debug)]
@@ -27,11 +26,29 @@ impl Default for LoadOptions {
 /// The context when none is asked for: first-generation LLaMA's.
 pub const DEFAULT_CONTEXT: usize = 2048;
 
-/// Tokens of one prefill chunk.
-pub(super) fn chunk_len(profile: Profile, max_seq_len: usize) -> usize {
-    // A CPU gains nothing from long chunks, and a short one can be stopped sooner.
-    let chunk = if profile == Profile::Cpu { 32 } else { 512 };
+/// Tokens of the shortest prefill chunk: what the tiles of the matrix kernels are filled by. A CPU gains nothing from longer
+/// ones, and a short one can be stopped sooner.
+pub(super) const LEAST_CHUNK: usize = 32;
+
+/// Tokens of the longest prefill chunk, which the scratch buffers are made for.
+fn chunk_len(profile: Profile, max_seq_len: usize) -> usize {
+    let chunk = if profile == Profile::Cpu { LEAST_CHUNK } else { 512 };
     chunk.min(max_seq_len.max(1))
+}
+
+/// Bytes of one slot of the staging ring: 32 MiB, or less where the largest matrix is smaller.
+pub(super) fn slot_bytes(config: &Config) -> u64 {
+    let rows = config.vocab_size.max(config.hidden_dim).max(config.n_heads * config.head_dim).max(config.dim);
+    let largest = rows as u64 * padded(config.dim.max(config.hidden_dim)) as u64 * 2;
+    largest.clamp(64 << 10, 32 << 20)
+}
+
+/// Adds the plan to the message of an allocation that failed.
+pub(super) fn with_figures(error: Error, plan: &MemoryPlan) -> Error {
+    match error {
+        Error::DoesNotFit(detail) => Error::DoesNotFit(format!("{detail}\nthe model needs:\n{plan}")),
+        other => other,
+    }
 }
 
 /// The sizes that a load works with.
@@ -76,6 +93,18 @@ impl Shapes {
         }
     }
 
+    /// The largest buffer beside the matrices, which are split where they must be: what it is for, and its bytes.
+    fn largest_binding(&self, config: &Config) -> (&'static str, u64) {
+        let widest = self.gate_up.max(self.qkv).max(config.n_heads * self.kv.head_stride);
+        let all = [
+            ("the keys of a layer", self.kv.buffer_bytes()),
+            ("the table of RoPE angles", (self.kv.max_seq_len * config.head_dim * 4) as u64),
+            ("the activations of a chunk", (self.chunk_len * widest * 4) as u64),
+            ("the logits", config.vocab_size as u64 * 4),
+        ];
+        all.into_iter().max_by_key(|(_, bytes)| *bytes).unwrap_or_default()
+    }
+
     /// Bytes of the activations of one chunk.
     fn scratch_bytes(&self, config: &Config) -> u64 {
         let q = config.n_heads * self.kv.head_stride;
@@ -106,7 +135,7 @@ pub fn memory_plan(config: &Config, options: &LoadOptions, profile: Profile) -> 
     plan.add(format!("KV cache (f16, {} tokens{slots})", shapes.kv.max_seq_len), shapes.kv.total_bytes());
     let rope = (shapes.kv.max_seq_len * config.head_dim * 4) as u64;
     plan.add(format!("scratch ({} tokens a chunk)", shapes.chunk_len), shapes.scratch_bytes(config) + rope);
-    plan.add("staging, while loading", StagingRing::total_bytes(SLOT_BYTES));
+    plan.add("staging, while loading", StagingRing::total_bytes(slot_bytes(config)));
     plan
 }
 
@@ -116,26 +145,25 @@ pub fn memory_plan(config: &Config, options: &LoadOptions, profile: Profile) -> 
 /// [`crate::Error::DoesNotFit`] with the figures and what would fit.
 pub(super) fn check_plan(gpu: &Gpu, config: &Config, options: &LoadOptions) -> Result<MemoryPlan> {
     let profile = gpu.tier().profile;
+    if let Some(asked) = options.max_seq_len.filter(|asked| *asked > config.max_seq_len || *asked == 0) {
+        let most = config.max_seq_len;
+        return Err(Error::Request(format!("context: expected 1 to {most} tokens (the model's own), got {asked}")));
+    }
     let plan = memory_plan(config, options, profile);
     let shapes = Shapes::new(config, options, profile);
     let fits = |context: usize, budget: u64| {
         let options = LoadOptions { max_seq_len: Some(context), ..options.clone() };
-        let kv = Shapes::new(config, &options, profile).kv;
-        memory_plan(config, &options, profile).total() <= budget && kv.buffer_bytes() <= gpu.tier().max_binding
+        let (_, largest) = Shapes::new(config, &options, profile).largest_binding(config);
+        memory_plan(config, &options, profile).total() <= budget && largest <= gpu.tier().max_binding
     };
     let advice = |budget: u64| {
         let best = (1..=shapes.kv.max_seq_len / 64).rev().map(|n| n * 64).find(|context| fits(*context, budget));
         match best {
             Some(context) => format!("what would fit: a context of {context} tokens (--context {context})"),
             None => {
-                let need =
-                    memory_plan(config, &LoadOptions { max_seq_len: Some(64), ..options.clone() }, profile).total();
-                format!(
-                    "no context fits: even 64 tokens need {}. What would fit: a smaller model, or a 4-bit version of \
-                     this one (about {} of weights)",
-                    crate::gpu::gib(need),
-                    crate::gpu::gib(weight_bytes(config) / 7 * 2)
-                )
+                let smallest = LoadOptions { max_seq_len: Some(64.min(config.max_seq_len)), ..options.clone() };
+                let need = memory_plan(config, &smallest, profile).total();
+                format!("no context fits: even 64 tokens need {}; a smaller model would fit", crate::gpu::gib(need))
             }
         }
     };
@@ -149,15 +177,70 @@ pub(super) fn check_plan(gpu: &Gpu, config: &Config, options: &LoadOptions) -> R
         }
         (None, Profile::Gpu) => {}
     }
-    if shapes.kv.buffer_bytes() > gpu.tier().max_binding {
-        return Err(crate::Error::DoesNotFit(format!(
-            "a context of {} tokens needs a KV buffer of {} a layer; {} binds at most {}\n{}",
+    let (what, largest) = shapes.largest_binding(config);
+    let limit = gpu.tier().max_binding.min(gpu.tier().max_buffer);
+    if largest > limit {
+        return Err(Error::DoesNotFit(format!(
+            "a context of {} tokens needs {} for {what}; {} binds at most {}\n{}",
             shapes.kv.max_seq_len,
-            crate::gpu::gib(shapes.kv.buffer_bytes()),
+            crate::gpu::gib(largest),
             gpu.facts().name,
-            crate::gpu::gib(gpu.tier().max_binding),
+            crate::gpu::gib(limit),
             advice(u64::MAX)
         )));
     }
     Ok(plan)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{LoadOptions, check_plan, memory_plan, slot_bytes, with_figures};
+    use crate::error::Error;
+    use crate::gpu::{Gpu, GpuOptions, MemoryPlan, Profile};
+    use crate::model::Config;
+
+    fn llama_7b() -> Config {
+        let text = r#"{"architectures":["LLaMAForCausalLM"],"hidden_act":"silu","hidden_size":4096,
+            "intermediate_size":11008,"num_attention_heads":32,"num_hidden_layers":32,"vocab_size":32000,
+            "rms_norm_eps":1e-6,"max_position_embeddings":2048}"#;
+        Config::parse(text.as_bytes(), Path::new("config.json")).unwrap()
+    }
+
+    #[test]
+    fn the_7b_takes_what_its_card_says() {
+        let plan = memory_plan(&llama_7b(), &LoadOptions::default(), Profile::Gpu);
+        let bytes = |i: usize| plan.items[i].bytes;
+        // 6.74e9 parameters in two bytes; 0.5 MiB a token.
+        assert!((13.47e9..13.49e9).contains(&(bytes(0) as f64)), "{plan}");
+        assert_eq!(bytes(1), 1 << 30, "{plan}");
+        assert!(bytes(2) + bytes(3) < 400 << 20, "{plan}");
+        assert_eq!(slot_bytes(&llama_7b()), 32 << 20);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_what_would() {
+        let Ok(gpu) = Gpu::open(GpuOptions::from_env()) else {
+            eprintln!("skipped: no adapter");
+            return;
+        };
+        let refuse = |budget: u64, max_seq_len| {
+            let options = LoadOptions { memory_budget: Some(budget), max_seq_len, ..LoadOptions::default() };
+            check_plan(&gpu, &llama_7b(), &options).unwrap_err().to_string()
+        };
+        let tight = refuse(14_000_000_000, None);
+        assert!(tight.contains("KV cache") && tight.contains("--context"), "{tight}");
+        let hopeless = refuse(1 << 30, None);
+        assert!(hopeless.contains("no context fits"), "{hopeless}");
+        assert!(refuse(u64::MAX, Some(4096)).contains("1 to 2048"));
+    }
+
+    #[test]
+    fn an_allocation_that_fails_shows_the_plan() {
+        let mut plan = MemoryPlan::default();
+        plan.add("weights", 1 << 20);
+        let error = with_figures(Error::DoesNotFit("out of memory".to_owned()), &plan).to_string();
+        assert!(error.contains("out of memory") && error.contains("1.0 MiB"), "{error}");
+    }
 }

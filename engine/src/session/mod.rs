@@ -164,7 +164,6 @@ impl<F: Forward> Session<F> {
         let (slot, cached) = self.slots.best_for(prompt);
         let new = prompt.len() - cached;
         let mut prefilled = Prefilled { slot, cached, new, stopped: false };
-        let chunk_len = self.model().chunk_len().max(1);
         let mut done = 0;
         loop {
             let told = on_event(Event::Prefill { cached, new, done });
@@ -176,7 +175,8 @@ impl<F: Forward> Session<F> {
                 return Ok(prefilled);
             }
             let pos = cached + done;
-            let end = prompt.len().min(pos + chunk_len);
+            // Asked for each time: the model learns how fast the device is.
+            let end = prompt.len().min(pos + self.model().chunk_len().max(1));
             self.slots.run(Pass::Prefill, slot, pos, &prompt[pos..end], &mut self.logits)?;
             done = end - cached;
         }

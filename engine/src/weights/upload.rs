@@ -39,9 +39,6 @@ pub fn rows_per_part(cols: usize, tier: &Tier) -> usize {
     if rows > 64 { rows / 64 * 64 } else { rows.max(1) }
 }
 
-/// Bytes of one slot of the staging ring.
-pub const SLOT_BYTES: u64 = 32 << 20;
-
 /// Streams tensors to the device through one ring.
 pub struct Uploader<'a> {
     gpu: &'a Gpu,
@@ -53,12 +50,40 @@ pub struct Uploader<'a> {
 }
 
 impl<'a> Uploader<'a> {
-    /// An uploader from `checkpoint` that tells `progress` how many bytes of the file have been read.
+    /// An uploader from `checkpoint`, through slots of `slot_bytes`, that tells `progress` how many bytes of the file have been read.
     ///
     /// # Errors
     /// What the device reports.
-    pub fn new(gpu: &'a Gpu, checkpoint: &'a Checkpoint, progress: &'a mut dyn FnMut(u64)) -> Result<Self> {
-        Ok(Self { gpu, checkpoint, ring: StagingRing::new(gpu, SLOT_BYTES)?, progress, done: 0 })
+    pub fn new(
+        gpu: &'a Gpu,
+        checkpoint: &'a Checkpoint,
+        slot_bytes: u64,
+        progress: &'a mut dyn FnMut(u64),
+    ) -> Result<Self> {
+        Ok(Self { gpu, checkpoint, ring: StagingRing::new(gpu, slot_bytes)?, progress, done: 0 })
+    }
+
+    /// A buffer of `rows` rows of `row_bytes`, computed by `fill` piece by piece.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn table(
+        &mut self,
+        label: &str,
+        rows: usize,
+        row_bytes: usize,
+        mut fill: impl FnMut(std::ops::Range<usize>, &mut [u8]),
+    ) -> Result<Buffer> {
+        let buffer = self.gpu.create_buffer(label, (rows * row_bytes) as u64, Role::Storage)?;
+        let per_slot = (self.ring.slot_bytes() as usize / row_bytes.max(1)).max(1);
+        for first in (0..rows).step_by(per_slot) {
+            let n = per_slot.min(rows - first);
+            self.ring.upload(&buffer, (first * row_bytes) as u64, n, row_bytes, |range, bytes| {
+                fill(first + range.start..first + range.end, bytes);
+                Ok(())
+            })?;
+        }
+        Ok(buffer)
     }
 
     /// The rows of `tensors`, one below the other, as one f16 matrix; `biases` likewise as one vector.
