@@ -28,15 +28,27 @@ pub fn load(path: &Path, n_slots: usize) -> anyhow::Result<Llama> {
     Llama::load(gpu()?, &checkpoint, &options, &mut |_| {}).with_context(|| format!("loading {}", path.display()))
 }
 
-/// Runs `tokens` from `pos` in slot 0 (as a decode step if it is one, else chunk by chunk) and returns the last position's logits.
+/// Runs `tokens` from `pos` in slot 0 (as a decode step if it is one) and returns the last position's logits.
 ///
 /// # Errors
 /// What the model reports.
 pub fn run(model: &mut dyn Forward, pos: usize, tokens: &[u32]) -> anyhow::Result<Vec<f32>> {
+    if tokens.len() > 1 {
+        return prefill(model, pos, tokens);
+    }
+    let mut logits = Vec::new();
+    model.forward(Pass::Decode, 0, pos, tokens, &mut logits)?;
+    Ok(logits)
+}
+
+/// Runs `tokens` from `pos` in slot 0, chunk by chunk, and returns the last position's logits.
+///
+/// # Errors
+/// What the model reports.
+pub fn prefill(model: &mut dyn Forward, pos: usize, tokens: &[u32]) -> anyhow::Result<Vec<f32>> {
     let (mut logits, mut at) = (Vec::new(), pos);
-    let pass = if tokens.len() == 1 { Pass::Decode } else { Pass::Prefill };
     for chunk in tokens.chunks(model.chunk_len()) {
-        model.forward(pass, 0, at, chunk, &mut logits)?;
+        model.forward(Pass::Prefill, 0, at, chunk, &mut logits)?;
         at += chunk.len();
     }
     Ok(logits)

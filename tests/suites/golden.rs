@@ -9,10 +9,10 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 use guanaco_engine::file::Checkpoint;
 use guanaco_engine::gpu::{Gpu, GpuOptions};
-use guanaco_engine::model::{Llama, LoadOptions};
+use guanaco_engine::model::{Forward as _, Llama, LoadOptions};
 use guanaco_engine::sampler::SamplerConfig;
 use guanaco_engine::session::{Request, Session};
-use guanaco_tests::device::{argmax, load, max_abs, relative_l2, run};
+use guanaco_tests::device::{argmax, load, max_abs, prefill, relative_l2, run};
 use guanaco_tests::generate::GenerateFile;
 use guanaco_tests::{Outcome, Suite, data_dir, golden_dir};
 use serde::Deserialize;
@@ -80,6 +80,10 @@ fn add_model(suite: &mut Suite, group: &str, dir: PathBuf) {
         return;
     }
     let decode = dir.clone();
+    if name(&dir) == "long_context" {
+        let dir = dir.clone();
+        suite.case(format!("{title}: logits inside of a prompt, and its likelihood"), move || check_positions(&dir));
+    }
     if name(&dir) == "attention_bias" {
         let dir = dir.clone();
         let reuse = dir.clone();
@@ -150,6 +154,54 @@ fn check_decode(dir: &Path) -> Outcome {
         let error = relative_l2(&single, &whole);
         ensure!(error < 2e-3, "{}: decode and prefill differ by {error:.3e}", case.name);
     }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct LongFile {
+    cases: Vec<LongCase>,
+}
+
+#[derive(Deserialize)]
+struct LongCase {
+    name: String,
+    prompt_ids: Vec<u32>,
+    positions: Vec<usize>,
+    mean_nll_of_prompt: f64,
+}
+
+/// Logits at positions around the edges of chunks and tiles, reached in pieces that end there; and the mean negative log
+/// likelihood of a prompt, one token at a time.
+fn check_positions(dir: &Path) -> Outcome {
+    let text = std::fs::read_to_string(dir.join("golden.json"))?;
+    let cases = serde_json::from_str::<LongFile>(&text)?.cases;
+    let reference = Checkpoint::open(&dir.join("golden.safetensors"))?;
+    let mut model = load(dir, 1)?;
+    let mut worst = 0.0_f64;
+    for case in &cases {
+        let tensor = reference.tensor(&format!("{}.pos_logits", case.name)).context("no pos_logits")?;
+        let values: Vec<f32> = bytemuck::pod_collect_to_vec(tensor.data);
+        let mut start = 0;
+        for (position, want) in case.positions.iter().zip(values.chunks(model.vocab_size())) {
+            let got = prefill(&mut model, start, &case.prompt_ids[start..=*position])?;
+            let error = relative_l2(&got, want);
+            ensure!(error < LIMIT, "{} position {position}: relative L2 error {error:.3e}", case.name);
+            worst = worst.max(error);
+            start = position + 1;
+        }
+    }
+    let case = cases.first().context("no cases")?;
+    let (mut sum, tokens) = (0.0, &case.prompt_ids);
+    for (pos, pair) in tokens.windows(2).enumerate() {
+        let logits = run(&mut model, pos, &pair[..1])?;
+        let highest = f64::from(logits.iter().copied().fold(f32::MIN, f32::max));
+        let total: f64 = logits.iter().map(|logit| (f64::from(*logit) - highest).exp()).sum();
+        sum += highest + total.ln() - f64::from(logits[pair[1] as usize]);
+    }
+    let mean = sum / (tokens.len() - 1) as f64;
+    let off = (mean - case.mean_nll_of_prompt).abs();
+    ensure!(off < 1e-3, "mean NLL {mean}, expected {}", case.mean_nll_of_prompt);
+    println!("worst relative L2 {worst:.2e}, mean NLL {mean:.6} (expected {})", case.mean_nll_of_prompt);
     Ok(())
 }
 
