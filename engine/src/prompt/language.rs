@@ -108,12 +108,12 @@ const TERMS: [(Term, [&str; 6]); 9] = [
     (
         Term::NoSources,
         [
-            "No source was given: any fact in the answer may be wrong. Add a source to the System block to have it checked against.",
-            "未提供来源：回答中的任何事实都可能有误。请在 System 块中添加可供核对的来源。",
-            "未提供來源：回答中的任何事實都可能有誤。請在 System 區塊中加入可供查證的來源。",
-            "未有提供資料來源：回覆中的任何事實都可能有錯。請在 System 區塊加入可供查證的資料來源。",
-            "出典が示されていません。回答に含まれる事実は誤っている可能性があります。確認できる出典を System ブロックに追加してください。",
-            "Es wurde keine Quelle angegeben: Jede Tatsache in der Antwort kann falsch sein. Fügen Sie dem System-Block eine prüfbare Quelle hinzu.",
+            "No source was given: facts in the answer may be wrong. Add a source so that you can check them.",
+            "未提供来源：回答中提到的事实可能有误。添加来源后，您就可以核对。",
+            "未提供來源：回答中提到的事實可能有誤。加入來源後，您就可以查證。",
+            "未有提供資料來源：回覆中提及的事實可能有錯。加入資料來源後，你便可以查證。",
+            "出典が示されていません。回答に含まれる事実は誤っている可能性があります。出典を追加すると、内容を確認できます。",
+            "Es wurde keine Quelle angegeben: Angaben in der Antwort können falsch sein. Fügen Sie eine Quelle hinzu, um sie prüfen zu können.",
         ],
     ),
     (
@@ -225,6 +225,19 @@ mod tests {
                 );
             }
             assert_ne!(texts[0], texts[5], "{term:?} is not translated to German");
+        }
+    }
+
+    #[test]
+    fn the_hint_at_a_source_takes_no_knowledge_of_prompts() {
+        for language in Language::ALL {
+            let hint = Term::NoSources.with(language, &[]);
+            assert!(!hint.contains("System") && hint.chars().count() < 140, "{language}: {hint}");
+            assert_eq!(
+                hint.matches(['.', '。']).count(),
+                if language == Language::Ja { 3 } else { 2 },
+                "{language}: {hint}"
+            );
         }
     }
 
