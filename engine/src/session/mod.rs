@@ -78,7 +78,8 @@ impl<F: Forward> Session<F> {
     /// Generates one reply. The longest prefix of the prompt that the cache holds is not run again.
     ///
     /// A `Break` of `on_event`, or the request's stop flag, ends the reply with [`FinishReason::Stopped`] between two tokens or
-    /// two chunks of the prompt. After an error too the session can be used again.
+    /// two chunks of the prompt. After an error too the session can be used again. An id that the model has and the tokenizer
+    /// has not, in the prompt or sampled, is a token like others and adds no text.
     ///
     /// # Errors
     /// A request that contradicts itself or the model (an empty prompt, one longer than the context, an unknown id, a bad

@@ -44,6 +44,8 @@ enum Script {
 
 struct Paper {
     script: Script,
+    /// As many as the tokenizer has, or more.
+    vocab_size: usize,
     slots: Vec<Vec<u32>>,
     max_seq_len: usize,
     chunk_len: usize,
@@ -56,7 +58,16 @@ struct Paper {
 
 impl Paper {
     fn new(script: Script) -> Self {
-        Self { script, slots: vec![Vec::new(); 4], max_seq_len: 64, chunk_len: 4, run: 0, fails_at: None, calls: 0 }
+        Self {
+            script,
+            vocab_size: PIECES.len(),
+            slots: vec![Vec::new(); 4],
+            max_seq_len: 64,
+            chunk_len: 4,
+            run: 0,
+            fails_at: None,
+            calls: 0,
+        }
     }
 
     fn say(prompt_len: usize, ids: &[u32]) -> Session<Self> {
@@ -70,7 +81,7 @@ impl Paper {
 
 impl Forward for Paper {
     fn vocab_size(&self) -> usize {
-        PIECES.len()
+        self.vocab_size
     }
 
     fn max_seq_len(&self) -> usize {
@@ -99,7 +110,7 @@ impl Forward for Paper {
         held.extend_from_slice(tokens);
         self.run += tokens.len();
         *logits = match &self.script {
-            Script::Hash => (0..PIECES.len())
+            Script::Hash => (0..self.vocab_size)
                 .map(|id| {
                     let seen = held.iter().fold(id as u64, |hash, &token| {
                         (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(token)).rotate_left(23)
@@ -109,7 +120,7 @@ impl Forward for Paper {
                 .collect(),
             Script::Say(prompt_len, ids) => {
                 let next = ids.get(held.len() - prompt_len).copied();
-                (0..PIECES.len() as u32).map(|id| if Some(id) == next { 5.0 } else { 0.0 }).collect()
+                (0..self.vocab_size as u32).map(|id| if Some(id) == next { 5.0 } else { 0.0 }).collect()
             }
         };
         Ok(())
@@ -224,6 +235,27 @@ fn the_first_space_is_the_encoders_only_where_the_text_begins() {
     let text = |prompt: &[u32]| reply(&mut Paper::say(prompt.len(), &[7]), &greedy(prompt, 1), Some(&tokenizer)).0.text;
     assert_eq!(text(&[BOS]), "Hi");
     assert_eq!(text(&[BOS, 3]), " Hi");
+}
+
+#[test]
+fn ids_that_only_the_model_has_say_nothing() {
+    let tokenizer = tokenizer();
+    let padded = |prompt_len, said: &[u32]| {
+        Session::new(Paper { vocab_size: PIECES.len() + 4, ..Paper::new(Script::Say(prompt_len, said.to_vec())) })
+    };
+    // In the prompt, between tokens, between the bytes of a character, and inside of a stop string.
+    let request = Request { stop: vec!["##".to_owned()], ..greedy(&[BOS, 17, 3], 9) };
+    let said = [7, 16, 19, 11, 18, 12, 13, 8, 3];
+    let (got, shown) = reply(&mut padded(3, &said), &request, Some(&tokenizer));
+    assert_eq!((got.ids.as_slice(), got.text.as_str()), (&said[..8], " Hi你"));
+    assert_eq!(got.finish, FinishReason::StopString("##".to_owned()));
+    assert_eq!(shown, [" Hi", "", "", "", "", "", "你", ""]);
+    // Such an id is no text before the reply either.
+    assert_eq!(reply(&mut padded(2, &[7]), &greedy(&[BOS, 17], 1), Some(&tokenizer)).0.text, "Hi");
+    let beams = Request { num_beams: 2, ..greedy(&[BOS], 2) };
+    assert_eq!(reply(&mut padded(1, &[16, 3]), &beams, Some(&tokenizer)).0.text, "a");
+    let unknown = padded(1, &[]).generate(&greedy(&[BOS, 20], 1), Some(&tokenizer), &mut |_| ControlFlow::Continue(()));
+    assert!(matches!(unknown, Err(Error::Request(_))));
 }
 
 #[test]

@@ -42,7 +42,8 @@ impl StopMatcher {
     }
 }
 
-/// The text of one reply. Without a tokenizer it stays empty.
+/// The text of one reply. Without a tokenizer it stays empty. An id that only the model has (its vocabulary may be padded to a
+/// round number) says nothing.
 #[derive(Clone)]
 pub(super) struct ReplyText<'a> {
     tokenizer: Option<&'a Tokenizer>,
@@ -57,8 +58,7 @@ impl<'a> ReplyText<'a> {
     /// The text that comes after `prompt`.
     ///
     /// # Errors
-    /// Stop strings without a tokenizer, and an empty one, are [`Error::Request`]; prompt ids that the tokenizer does not know
-    /// are [`Error::Tokenizer`].
+    /// Stop strings without a tokenizer, and an empty one, are [`Error::Request`].
     pub(super) fn new(tokenizer: Option<&'a Tokenizer>, prompt: &[u32], stops: &[String]) -> Result<Self> {
         if tokenizer.is_none() && !stops.is_empty() {
             return Err(Error::Request(format!(
@@ -71,7 +71,10 @@ impl<'a> ReplyText<'a> {
         }
         // Only where the whole text begins is the first space the encoder's own.
         let begins = match tokenizer {
-            Some(tokenizer) => tokenizer.decode(prompt)?.is_empty(),
+            Some(tokenizer) => {
+                let known: Vec<u32> = prompt.iter().copied().filter(|&id| tokenizer.has(id)).collect();
+                tokenizer.decode(&known)?.is_empty()
+            }
             None => true,
         };
         let stream = if begins { DetokenizeStream::new() } else { DetokenizeStream::after_context() };
@@ -80,7 +83,7 @@ impl<'a> ReplyText<'a> {
 
     /// Takes the next token; returns what is now safe to show.
     pub(super) fn push(&mut self, id: u32) -> Result<&str> {
-        let Some(tokenizer) = self.tokenizer else { return Ok("") };
+        let Some(tokenizer) = self.tokenizer.filter(|tokenizer| tokenizer.has(id)) else { return Ok("") };
         match self.stream.push(tokenizer, id)? {
             Some(piece) => Ok(self.take(&piece)),
             None => Ok(""),

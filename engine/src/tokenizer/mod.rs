@@ -244,6 +244,11 @@ impl Tokenizer {
         self.names.get(id as usize).cloned().flatten()
     }
 
+    /// Whether the vocabulary has `id`. A model may have more rows than its tokenizer has pieces (padding to a round number).
+    pub fn has(&self, id: u32) -> bool {
+        self.pieces().get(id).is_ok()
+    }
+
     /// The id of a name as the file spells it.
     pub fn id(&self, piece: &str) -> Option<u32> {
         match &self.encoder {
