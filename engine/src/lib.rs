@@ -1,7 +1,9 @@
 //! LLaMA inference in WGSL compute shaders through wgpu.
 //!
-//! Data flows one way: `file → weights → model → forward → logits → sampler → token → text`. A module uses only modules
-//! above it in this list; `tests/architecture` checks that.
+//! Data flows one way: `file → weights → model → forward → logits → sampler → token → text`. A module uses only modules to
+//! its left, which `tests/suites/architecture.rs` checks:
+//! `error | file | weights (names, dtype) | gpu | weights (upload) | kernels | kv_cache | model | sampler | tokenizer | prompt |
+//! session`.
 
 pub mod error;
 pub mod file;
