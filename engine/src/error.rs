@@ -1,8 +1,10 @@
 //! The one error type of the engine.
 //!
 //! Every message says what was wrong, what was expected, what was found and, where it helps, what to do next; the path
-//! stands last so that long ones do not hide the reason.
+//! stands last so that long ones do not hide the reason. Names come from files that nobody has checked, so a message shows
+//! control characters escaped: a file cannot move the cursor of a terminal or change its colours.
 
+use std::fmt::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Shorthand for a result with the engine's [`Error`].
@@ -13,7 +15,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused to open, read or write a file.
-    #[error("cannot {action}: {source}; file: {}", path.display())]
+    #[error("cannot {action}: {source}; file: {}", file(path))]
     Io {
         /// What was attempted: `open`, `read`, `map into memory`.
         action: &'static str,
@@ -23,7 +25,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file is damaged, incomplete or not what its name says.
-    #[error("{detail}; file: {}", path.display())]
+    #[error("{}; file: {}", Printable::text(detail), file(path))]
     Format {
         /// What, expected, got, next step.
         detail: String,
@@ -31,7 +33,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A tensor is missing, or has the wrong shape, type or values.
-    #[error("tensor \"{tensor}\": {detail}; file: {}", path.display())]
+    #[error("tensor \"{}\": {}; file: {}", Printable::name(tensor), Printable::text(detail), file(path))]
     Tensor {
         /// The tensor's name as the file spells it.
         tensor: String,
@@ -41,7 +43,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A field of `config.json` is missing, out of range or contradicts another.
-    #[error("config field `{field}`: {detail}; file: {}", path.display())]
+    #[error("config field `{}`: {}; file: {}", Printable::name(field), Printable::text(detail), file(path))]
     Config {
         /// The field, spelled as in the file.
         field: String,
@@ -51,7 +53,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The tokenizer cannot do what was asked (encode, decode, an id that it does not know).
-    #[error("tokenizer: {0}")]
+    #[error("tokenizer: {}", Printable::text(.0))]
     Tokenizer(String),
     /// The asked adapter does not exist, or none does.
     #[error("{detail}\n{available}")]
@@ -92,10 +94,10 @@ pub enum Error {
     #[error("{0}")]
     NonFinite(String),
     /// A request contradicts the model or itself (empty prompt, context too small, unknown id, bad sampling value).
-    #[error("{0}")]
+    #[error("{}", Printable::text(.0))]
     Request(String),
     /// A prompt cannot be built (template error, System block larger than the budget).
-    #[error("prompt: {0}")]
+    #[error("prompt: {}", Printable::text(.0))]
     Prompt(String),
 }
 
@@ -123,5 +125,75 @@ impl Error {
     /// An [`Error::Kernel`] for `kernel`.
     pub fn kernel(kernel: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::Kernel { kernel: kernel.into(), detail: detail.into() }
+    }
+}
+
+/// Shows text with its control characters escaped (`\u{1b}`), and those that turn the direction of writing.
+#[derive(Debug, Clone, Copy)]
+pub struct Printable<'a> {
+    text: &'a str,
+    keeps_lines: bool,
+}
+
+impl<'a> Printable<'a> {
+    /// For one name: line ends are escaped too.
+    pub fn name(text: &'a str) -> Self {
+        Self { text, keeps_lines: false }
+    }
+
+    /// For a message: line ends and tabs stay.
+    pub fn text(text: &'a str) -> Self {
+        Self { text, keeps_lines: true }
+    }
+}
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for letter in self.text.chars() {
+            let turns = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            let stays = self.keeps_lines && matches!(letter, '\n' | '\t');
+            match (letter.is_control() || turns) && !stays {
+                true => write!(f, "{}", letter.escape_unicode())?,
+                false => f.write_char(letter)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn file(path: &Path) -> String {
+    Printable::name(&path.to_string_lossy()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_cannot_send_terminal_escapes() {
+        let (path, evil) = (Path::new("dir\n\u{1b}]0;x\u{7}/a"), "\u{1b}[2J\u{9b}31m\u{202e}\r\nü你");
+        for error in [
+            Error::io("open", path, std::io::ErrorKind::NotFound.into()),
+            Error::format(path, evil),
+            Error::tensor(path, evil, evil),
+            Error::config(path, evil, evil),
+            Error::Tokenizer(evil.to_owned()),
+            Error::Request(evil.to_owned()),
+            Error::Prompt(evil.to_owned()),
+        ] {
+            let message = error.to_string();
+            let raw = |letter: char| letter.is_control() && letter != '\n' || letter == '\u{202e}';
+            assert!(!message.contains(raw), "{message:?}");
+            assert!(
+                matches!(error, Error::Io { .. }) || message.contains(r"\u{1b}[2J\u{9b}31m\u{202e}\u{d}"),
+                "{message}"
+            );
+        }
+        assert_eq!(
+            Error::tensor(path, evil, "two\nlines").to_string(),
+            r#"tensor "\u{1b}[2J\u{9b}31m\u{202e}\u{d}\u{a}ü你": two"#.to_owned()
+                + "\n"
+                + r"lines; file: dir\u{a}\u{1b}]0;x\u{7}/a"
+        );
     }
 }
