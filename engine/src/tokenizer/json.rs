@@ -3,10 +3,11 @@
 //! The file is checked before the crate sees it: the crate indexes out of bounds on a merge whose result is no token, gives
 //! an added token another id than the file says, and obeys a stored truncation length.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 
 use serde_json::Value;
 
@@ -43,7 +44,7 @@ impl Json {
         let vocabulary = Vocabulary::read(&root).map_err(&fail)?;
         let pieces = vocabulary.pieces(&root).map_err(&fail)?;
         drop(root);
-        let loaded = catch_unwind(AssertUnwindSafe(|| tokenizers::Tokenizer::from_bytes(bytes)));
+        let loaded = quietly(|| tokenizers::Tokenizer::from_bytes(bytes));
         let mut plain = match loaded {
             Ok(Ok(tokenizer)) => tokenizer,
             Ok(Err(error)) => return Err(fail(error.to_string())),
@@ -89,12 +90,36 @@ impl Json {
 }
 
 fn run(tokenizer: &tokenizers::Tokenizer, text: &str, framed: bool) -> Result<Vec<u32>> {
-    // The crate has `expect`s on its way; a file that meets one must not end the program.
-    match catch_unwind(AssertUnwindSafe(|| tokenizer.encode_fast(text, framed))) {
+    match quietly(|| tokenizer.encode_fast(text, framed)) {
         Ok(Ok(encoding)) => Ok(encoding.get_ids().to_vec()),
         Ok(Err(error)) => Err(Error::Tokenizer(format!("cannot encode: {error}"))),
         Err(_) => Err(Error::Tokenizer("cannot encode: the tokenizers library failed on this text".into())),
     }
+}
+
+thread_local! {
+    /// Whether this thread is inside [`quietly`].
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls the crate. It indexes and has `expect`s on its way: a file that meets one must not end the program, nor print a
+/// panic's report before the error that the user gets. The program's own hook reports every other panic as before.
+fn quietly<T>(call: impl FnOnce() -> T) -> std::thread::Result<T> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            // Where the thread ends, the flag is gone, and nothing is quiet.
+            if !QUIET.try_with(Cell::get).unwrap_or(false) {
+                report(panic);
+            }
+        }));
+    });
+    QUIET.set(true);
+    // What the crate left half done is not used again: neither the file's tokenizer nor the text's ids are kept.
+    let result = catch_unwind(AssertUnwindSafe(call));
+    QUIET.set(false);
+    result
 }
 
 struct Added {

@@ -454,6 +454,30 @@ mod tests {
         }
     }
 
+    /// The library indexes a map with a name that is not in it. Run as a child, so that what it prints can be read.
+    #[test]
+    fn a_panic_of_the_library_is_an_error_and_prints_nothing() {
+        const CHILD: &str = "GUANACO_TEST_CHILD";
+        if std::env::var_os(CHILD).is_some() {
+            let mut json = json();
+            json["post_processor"] = serde_json::json!({"type": "TemplateProcessing", "special_tokens": {}, "pair": [],
+                "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]});
+            let message = from_json(&json).map(|_| ()).unwrap_err().to_string();
+            assert!(message.contains("tokenizers library failed"), "{message}");
+            assert!(std::panic::catch_unwind(|| panic!("a loud one")).is_err());
+            return;
+        }
+        let name = "tokenizer::tests::a_panic_of_the_library_is_an_error_and_prints_nothing";
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([name, "--exact", "--nocapture", "--test-threads=1"])
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        let (out, errors) = (String::from_utf8_lossy(&child.stdout), String::from_utf8_lossy(&child.stderr));
+        assert!(child.status.success() && out.contains("1 passed"), "{out}\n{errors}");
+        assert!(errors.contains("a loud one") && errors.matches("panicked").count() == 1, "{errors}");
+    }
+
     #[test]
     fn a_folder_with_a_bad_tokenizer_json_does_not_fall_back() {
         let dir = std::env::temp_dir().join(format!("guanaco-tokenizer-{}", std::process::id()));
