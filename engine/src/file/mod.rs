@@ -23,8 +23,10 @@ pub use map::FileBytes;
 use crate::error::{Error, Result};
 use folder::Folder;
 
-/// The largest side file (tokenizers are the largest, at 10 to 40 MB).
-const MAX_SIDE_FILE: usize = 64 << 20;
+/// The largest tokenizer: Llama 3's has 9 MB, those with 250,000 pieces have 17.
+const MAX_TOKENIZER: usize = 32 << 20;
+/// The largest of the other side files; a long `tokenizer_config.json` has 50 kB.
+const MAX_SIDE_FILE: usize = 1 << 20;
 
 /// How one file format is recognised and read.
 struct Format {
@@ -177,14 +179,28 @@ impl Checkpoint {
     /// A whole side file (`config.json`, `tokenizer.json`, `tokenizer.model`, …); None when there is none of that name.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be read; [`Error::Format`] when it is empty, larger than 64 MiB, or a git-lfs pointer or a
-    /// web page in its place; [`Error::Request`] when `name` is not a plain file name.
+    /// [`Error::Io`] when it cannot be read; [`Error::Format`] when it is empty, not a regular file, larger than 1 MiB (a
+    /// tokenizer: 32 MiB), or a git-lfs pointer or a web page in its place; [`Error::Request`] when `name` is not a plain file
+    /// name.
     pub fn file_bytes(&self, name: &str) -> Result<Option<Cow<'_, [u8]>>> {
-        if Path::new(name).file_name().is_none_or(|plain| plain != name) {
-            return Err(Error::Request(format!("{name:?} is not a plain file name")));
-        }
-        self.folder.read(name, MAX_SIDE_FILE)
+        side_file(&self.folder, name)
     }
+}
+
+/// The side file `name` of the folder `dir`, which need not hold a checkpoint; otherwise as [`Checkpoint::file_bytes`].
+///
+/// # Errors
+/// As [`Checkpoint::file_bytes`].
+pub fn file_bytes(dir: &Path, name: &str) -> Result<Option<Cow<'static, [u8]>>> {
+    side_file(&Folder::Disk(dir.to_owned()), name)
+}
+
+fn side_file(folder: &Folder, name: &str) -> Result<Option<Cow<'static, [u8]>>> {
+    if Path::new(name).file_name().is_none_or(|plain| plain != name) {
+        return Err(Error::Request(format!("{name:?} is not a plain file name")));
+    }
+    let is_tokenizer = matches!(name, "tokenizer.json" | "tokenizer.model");
+    folder.read(name, if is_tokenizer { MAX_TOKENIZER } else { MAX_SIDE_FILE })
 }
 
 /// A tensor in its file: nothing is copied, and the bytes have no alignment.

@@ -4,11 +4,13 @@
 //! transformers 5 (`rope_parameters`, `dtype`). Fields and defaults are those of transformers' `LlamaConfig`
 //! (<https://github.com/huggingface/transformers/blob/main/src/transformers/models/llama/configuration_llama.py>).
 
+use std::fmt;
 use std::path::Path;
 
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Printable, Result};
 use crate::file::Checkpoint;
 use crate::weights::names::Dims;
 
@@ -181,13 +183,71 @@ impl Config {
     }
 }
 
+/// The fields that are read. All others are skipped, so that what a file says beside them takes no memory.
+const KNOWN: &[&str] = &[
+    "architectures",
+    "attention_bias",
+    "bos_token_id",
+    "eos_token_id",
+    "head_dim",
+    "hidden_act",
+    "hidden_size",
+    "intermediate_size",
+    "max_position_embeddings",
+    "max_sequence_length",
+    "mlp_bias",
+    "model_type",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "num_key_value_heads",
+    "pad_token_id",
+    "partial_rotary_factor",
+    "rms_norm_eps",
+    "rope_parameters",
+    "rope_scaling",
+    "rope_theta",
+    "tie_word_embeddings",
+    "vocab_size",
+];
+
 /// Parses a JSON object; a byte order mark is accepted, since some editors write one.
 fn object(bytes: &[u8], path: &Path) -> Result<Map<String, Value>> {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-    match serde_json::from_slice(bytes) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(Error::format(path, "expected a JSON object, got another JSON value")),
+    match serde_json::from_slice::<KnownFields>(bytes) {
+        Ok(KnownFields(object)) => Ok(object),
+        Err(error) if error.is_data() => Err(Error::format(path, format!("expected a JSON object: {error}"))),
         Err(error) => Err(Error::format(path, format!("not valid JSON ({error}): download it again"))),
+    }
+}
+
+/// The [`KNOWN`] fields of an object; of two equal ones the last, as everywhere in JSON's world.
+struct KnownFields(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for KnownFields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(KnownFieldsVisitor)
+    }
+}
+
+struct KnownFieldsVisitor;
+
+impl<'de> Visitor<'de> for KnownFieldsVisitor {
+    type Value = KnownFields;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<KnownFields, A::Error> {
+        let mut object = Map::new();
+        while let Some(field) = map.next_key::<String>()? {
+            if KNOWN.contains(&field.as_str()) {
+                object.insert(field, map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(KnownFields(object))
     }
 }
 
@@ -355,9 +415,9 @@ fn whole(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_f64().and_then(from_float))
 }
 
-/// A value for a message: short, whatever the file holds.
+/// A value for a message: short, whatever the file holds, and without control characters (JSON escapes only some of them).
 fn brief(value: &Value) -> String {
-    let text = value.to_string();
+    let text = Printable::name(&value.to_string()).to_string();
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
@@ -441,6 +501,15 @@ mod tests {
     }
 
     #[test]
+    fn other_fields_are_skipped_and_warnings_hold_no_control_characters() {
+        let config = with(serde_json::json!({ "junk": [[1, {}], "x"], "eos_token_id": ["\u{9b}2J\u{1b}"] })).unwrap();
+        assert!(config.warnings[0].contains(r"\u{9b}2J"), "{:?}", config.warnings);
+        assert!(!config.warnings[0].contains(char::is_control), "{:?}", config.warnings);
+        assert!(Config::parse(b"[{}]", Path::new("config.json")).unwrap_err().to_string().contains("JSON object"));
+        assert!(KNOWN.is_sorted());
+    }
+
+    #[test]
     fn every_refusal_names_its_field() {
         for (field, value) in [
             ("hidden_size", Value::Null),
@@ -459,7 +528,12 @@ mod tests {
             ("rope_theta", 0.into()),
             ("rope_scaling", "linear".into()),
             ("max_position_embeddings", 0.into()),
+            ("max_sequence_length", "512".into()),
             ("tie_word_embeddings", "yes".into()),
+            ("attention_bias", 1.into()),
+            ("mlp_bias", 1.into()),
+            ("rope_parameters", 1.into()),
+            ("partial_rotary_factor", 0.5.into()),
             ("hidden_act", "gelu".into()),
             ("model_type", "mistral".into()),
             ("architectures", serde_json::json!(["LlamaForSequenceClassification"])),

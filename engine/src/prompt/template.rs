@@ -11,16 +11,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind, State, Value, context};
+use serde::Deserialize;
 use serde_json::Value as Json;
 
 use crate::error::{Error, Result};
+use crate::file::file_bytes;
 
 /// Steps of a template, and 64 bytes of memory each (minijinja's measure): 128 MB at most.
 const FUEL: u64 = 2_000_000;
 /// What a template may print.
 const MAX_OUTPUT: usize = 16 << 20;
 /// A template itself is not longer than this.
-const MAX_SOURCE: u64 = 1 << 20;
+const MAX_SOURCE: usize = 1 << 20;
 
 /// Why a template gave nothing.
 pub(super) enum Failure {
@@ -46,43 +48,41 @@ pub(super) struct View<'a> {
 /// # Errors
 /// [`Error::Io`] and [`Error::Format`] for files that cannot be read.
 pub fn read_chat_template(dir: &Path) -> Result<Option<String>> {
-    let jinja = dir.join("chat_template.jinja");
-    if let Some(text) = read_text(&jinja, MAX_SOURCE)? {
+    if let Some(bytes) = file_bytes(dir, "chat_template.jinja")? {
+        let text = String::from_utf8(bytes.into_owned()).map_err(|error| {
+            Error::format(&dir.join("chat_template.jinja"), format!("expected UTF-8 text: {}", error.utf8_error()))
+        })?;
         return Ok(Some(text));
     }
-    let config = dir.join("tokenizer_config.json");
-    let Some(text) = read_text(&config, 64 << 20)? else { return Ok(None) };
-    let root: Json = serde_json::from_str(text.trim_start_matches('\u{feff}'))
-        .map_err(|error| Error::format(&config, format!("tokenizer_config.json: not valid JSON: {error}")))?;
-    match &root["chat_template"] {
+    let Some(bytes) = file_bytes(dir, "tokenizer_config.json")? else { return Ok(None) };
+    let path = dir.join("tokenizer_config.json");
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
+    let Templates { chat_template } = serde_json::from_slice(bytes)
+        .map_err(|error| Error::format(&path, format!("tokenizer_config.json: not valid JSON: {error}")))?;
+    match chat_template {
         Json::Null => Ok(None),
-        Json::String(template) => Ok(Some(template.clone())),
+        Json::String(template) => Ok(Some(template)),
         Json::Array(list) => {
             let default = list.iter().find(|entry| entry["name"] == "default");
             match default.and_then(|entry| entry["template"].as_str()) {
                 Some(template) => Ok(Some(template.to_owned())),
-                None => Err(Error::format(&config, "field `chat_template`: a list without one named \"default\"")),
+                None => Err(Error::format(&path, "field `chat_template`: a list without one named \"default\"")),
             }
         }
-        _ => Err(Error::format(&config, "field `chat_template`: expected a string or a list")),
+        _ => Err(Error::format(&path, "field `chat_template`: expected a string or a list")),
     }
 }
 
-fn read_text(path: &Path, limit: u64) -> Result<Option<String>> {
-    let size = match std::fs::metadata(path) {
-        Ok(meta) => meta.len(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io("open", path, error)),
-    };
-    if size > limit {
-        return Err(Error::format(path, format!("the file has {size} bytes; expected at most {limit}")));
-    }
-    std::fs::read_to_string(path).map(Some).map_err(|error| Error::io("read", path, error))
+/// What is read of `tokenizer_config.json`; the rest of it is skipped.
+#[derive(Deserialize)]
+struct Templates {
+    #[serde(default)]
+    chat_template: Json,
 }
 
 /// The text that `template` prints for `view`.
 pub(super) fn render(template: &str, view: &View<'_>) -> Result<String, Failure> {
-    if template.len() as u64 > MAX_SOURCE {
+    if template.len() > MAX_SOURCE {
         let detail = format!("chat template: {} bytes long; expected at most {MAX_SOURCE}", template.len());
         return Err(Failure::Other(Error::Prompt(detail)));
     }
@@ -286,6 +286,55 @@ mod tests {
             assert!(error.contains("chat template"), "{template}: {error}");
         }
         assert_eq!(run("{{ raise_exception('no system') }}"), Err("raised: no system".into()));
+    }
+
+    #[test]
+    fn side_files_are_read_with_care() {
+        let dir = std::env::temp_dir().join(format!("guanaco-template-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let config = dir.join("tokenizer_config.json");
+        assert_eq!(read_chat_template(&dir).unwrap(), None);
+        for (text, expected) in [
+            ("\u{feff}{\"junk\": [{}], \"chat_template\": \"A\"}", Ok(Some("A"))),
+            (
+                "{\"chat_template\": [{\"name\": \"tool\"}, {\"name\": \"default\", \"template\": \"B\"}]}",
+                Ok(Some("B")),
+            ),
+            ("{\"chat_template\": null}", Ok(None)),
+            ("{}", Ok(None)),
+            ("{\"chat_template\": []}", Err("default")),
+            ("{\"chat_template\": 1}", Err("expected a string")),
+            ("{", Err("not valid JSON")),
+        ] {
+            std::fs::write(&config, text).unwrap();
+            match (read_chat_template(&dir), expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(found.as_deref(), expected, "{text}"),
+                (Err(error), Err(word)) => assert!(error.to_string().contains(word), "{text}: {error}"),
+                (found, _) => panic!("{text}: {found:?}"),
+            }
+        }
+        let jinja = dir.join("chat_template.jinja");
+        for (bytes, word) in [
+            (vec![b' '; MAX_SOURCE + 1], "larger than 1 MiB"),
+            (vec![0xff], "UTF-8"),
+            (b"version https://git-lfs.github.com/spec/v1".to_vec(), "git-lfs"),
+        ] {
+            std::fs::write(&jinja, bytes).unwrap();
+            let message = read_chat_template(&dir).unwrap_err().to_string();
+            assert!(message.contains(word) && message.ends_with("chat_template.jinja"), "{message}");
+        }
+        #[cfg(unix)]
+        {
+            // Reading a pipe would wait for its writer, and /dev/zero never ends.
+            std::fs::remove_file(&jinja).unwrap();
+            let made = std::process::Command::new("mkfifo").arg(&jinja).status().unwrap();
+            assert!(made.success());
+            assert!(read_chat_template(&dir).unwrap_err().to_string().contains("regular file"));
+            std::fs::remove_file(&jinja).unwrap();
+            std::os::unix::fs::symlink("/dev/zero", &jinja).unwrap();
+            assert!(read_chat_template(&dir).unwrap_err().to_string().contains("regular file"));
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

@@ -33,12 +33,6 @@ pub(super) struct Json {
 impl Json {
     pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
         let fail = |detail: String| Error::format(path, format!("tokenizer.json: {detail}"));
-        if bytes.is_empty() {
-            return Err(fail("the file is empty; fetch it again".into()));
-        }
-        if bytes.starts_with(b"version https://git-lfs") {
-            return Err(fail("this is a git-lfs pointer, not the tokenizer; run `git lfs pull`".into()));
-        }
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let root: Value = serde_json::from_slice(bytes).map_err(|error| fail(format!("not valid JSON: {error}")))?;
         let vocabulary = Vocabulary::read(&root).map_err(&fail)?;

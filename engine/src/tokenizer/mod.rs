@@ -19,17 +19,15 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::file::Checkpoint;
+use crate::file::{self, Checkpoint};
 use json::Json;
 use piece::{Decoder, Pieces};
 use sentencepiece::SentencePiece;
 pub use stream::DetokenizeStream;
-
-/// A small file such as a tokenizer is not larger than this; a larger one is refused before it is read.
-const MAX_FILE_BYTES: u64 = 256 << 20;
 
 /// The bytes of a file, and its path for messages.
 type SideFile<'a> = (Cow<'a, [u8]>, PathBuf);
@@ -67,10 +65,7 @@ impl Tokenizer {
     /// # Errors
     /// A file that is there but bad is an error naming it: the other file is not tried in its stead.
     pub fn open(dir: &Path) -> Result<Option<Self>> {
-        Self::from_side_files(&|name| {
-            let path = dir.join(name);
-            Ok(read_small(&path)?.map(|bytes| (Cow::Owned(bytes), path)))
-        })
+        Self::from_side_files(&|name| Ok(file::file_bytes(dir, name)?.map(|bytes| (bytes, dir.join(name)))))
     }
 
     /// The tokenizer of an opened checkpoint, wherever its files are; otherwise as [`Tokenizer::open`].
@@ -278,10 +273,9 @@ impl Tokenizer {
     /// empty strings of early 2023 conversions say nothing.
     fn apply_config(&mut self, bytes: &[u8], path: &Path) -> Result<()> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let config: Value = serde_json::from_slice(bytes)
+        let config: SpecialNames = serde_json::from_slice(bytes)
             .map_err(|error| Error::format(path, format!("tokenizer_config.json: not valid JSON: {error}")))?;
-        let named = |field: &str| {
-            let value = &config[field];
+        let named = |field: &str, value: &Value| {
             let name = value.as_str().or_else(|| value["content"].as_str()).filter(|name| !name.is_empty())?;
             let id = self.id(name);
             if id.is_none() {
@@ -289,17 +283,27 @@ impl Tokenizer {
             }
             id
         };
-        let (bos, eos) = (named("bos_token"), named("eos_token"));
+        let (bos, eos) = (named("bos_token", &config.bos_token), named("eos_token", &config.eos_token));
         self.bos = bos.or(self.bos);
         self.eos = eos.or(self.eos);
         // transformers' LLaMA tokenizers put BOS in front unless told otherwise, whatever tokenizer.json says.
-        let class = config["tokenizer_class"].as_str().unwrap_or_default().to_lowercase();
-        let adds_bos = config["add_bos_token"].as_bool().or(class.starts_with("llamatokenizer").then_some(true));
+        let class = config.tokenizer_class.as_str().unwrap_or_default().to_lowercase();
+        let adds_bos = config.add_bos_token.as_bool().or(class.starts_with("llamatokenizer").then_some(true));
         if let Some(adds_bos) = adds_bos {
             self.adds_bos = adds_bos && self.bos.is_some();
         }
         Ok(())
     }
+}
+
+/// What is read of `tokenizer_config.json`; the rest of it is skipped. A value of another kind says nothing.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct SpecialNames {
+    bos_token: Value,
+    eos_token: Value,
+    tokenizer_class: Value,
+    add_bos_token: Value,
 }
 
 fn names(ids: &HashMap<String, u32>, size: usize) -> Vec<Option<String>> {
@@ -310,24 +314,6 @@ fn names(ids: &HashMap<String, u32>, size: usize) -> Vec<Option<String>> {
         }
     }
     names
-}
-
-/// The bytes of a file that is held in memory as a whole; None when there is no such file.
-fn read_small(path: &Path) -> Result<Option<Vec<u8>>> {
-    let meta = match std::fs::metadata(path) {
-        Ok(meta) => meta,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io("open", path, error)),
-    };
-    if !meta.is_file() {
-        return Err(Error::format(path, "expected a file, got a folder or something else"));
-    }
-    if meta.len() > MAX_FILE_BYTES {
-        let detail =
-            format!("the file has {} bytes; expected at most {MAX_FILE_BYTES}: is it what its name says?", meta.len());
-        return Err(Error::format(path, detail));
-    }
-    std::fs::read(path).map(Some).map_err(|error| Error::io("read", path, error))
 }
 
 #[cfg(test)]

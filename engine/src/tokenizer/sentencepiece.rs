@@ -77,12 +77,6 @@ impl Default for Spec {
 impl SentencePiece {
     pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
         let fail = |detail: String| Error::format(path, format!("sentencepiece model: {detail}"));
-        if bytes.is_empty() {
-            return Err(fail("the file is empty; fetch it again".into()));
-        }
-        if bytes.starts_with(b"version https://git-lfs") {
-            return Err(fail("this is a git-lfs pointer, not the model; run `git lfs pull`".into()));
-        }
         let mut raw = Vec::new();
         let mut spec = Spec::default();
         let mut fields = Fields::new(bytes);

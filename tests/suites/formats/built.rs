@@ -3,14 +3,16 @@
 
 use std::path::Path;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use guanaco_engine::file::Checkpoint;
 use guanaco_engine::model::Config;
+use guanaco_engine::prompt::read_chat_template;
+use guanaco_engine::tokenizer::Tokenizer;
 use guanaco_engine::weights::names::{self, Dims};
 use guanaco_tests::{Outcome, Suite};
 use half::{bf16, f16};
 
-use super::{folder_of, loads, refused};
+use super::{counting, folder_of, loads, refused};
 
 const CONFIG: &str = r#"{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 16,
     "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
@@ -154,6 +156,7 @@ pub(super) fn cases(suite: &mut Suite) {
         }
         Ok(())
     });
+    suite.case("built/side_file_memory", side_file_memory);
     #[cfg(unix)]
     suite.case("built/links", links);
     #[cfg(unix)]
@@ -167,6 +170,50 @@ pub(super) fn cases(suite: &mut Suite) {
         std::os::unix::fs::symlink("/dev/zero", path.join("config.json"))?;
         refused(&path, &["config.json", "regular file"])
     });
+}
+
+/// What a side file may hold is limited before it is read, and what is not needed of it takes no memory.
+fn side_file_memory() -> Outcome {
+    let (_folder, path) = folder_of(&[
+        ("config.json", CONFIG.into()),
+        ("model.safetensors", safetensors(&tensors(), "F16")),
+        ("tokenizer.json", b"{}".to_vec()),
+    ])?;
+    let junk = |bytes: usize| format!("{}, \"junk\": [{}[]]}}", CONFIG.trim_end_matches('}'), "[],".repeat(bytes / 3));
+    type Read = fn(&Path) -> guanaco_engine::Result<()>;
+    let config: Read = |path| Config::load(&Checkpoint::open(path)?).map(|_| ());
+    let template: Read = |path| read_chat_template(path).map(|_| ());
+    let tokenizer: Read = |path| Tokenizer::open(path).map(|_| ());
+    let from_checkpoint: Read = |path| Tokenizer::from_checkpoint(&Checkpoint::open(path)?).map(|_| ());
+    for (name, limit, read) in [
+        ("config.json", 1, config),
+        ("generation_config.json", 1, config),
+        ("chat_template.jinja", 1, template),
+        ("tokenizer_config.json", 1, template),
+        ("tokenizer.json", 32, tokenizer),
+        ("tokenizer.json", 32, from_checkpoint),
+    ] {
+        let before = std::fs::read(path.join(name)).ok();
+        std::fs::write(path.join(name), junk(62 << 20))?;
+        let (result, peak) = counting::peak(|| read(&path));
+        let message = result.err().with_context(|| format!("{name} was accepted"))?.to_string();
+        ensure!(message.contains(&format!("larger than {limit} MiB")) && message.ends_with(name), "{message}");
+        // A vector that grows is twice as long for a moment.
+        ensure!(peak < (4 * limit + 1) << 20, "{name}: {peak} bytes");
+        match before {
+            Some(bytes) => std::fs::write(path.join(name), bytes)?,
+            None => std::fs::remove_file(path.join(name))?,
+        }
+    }
+    for (name, read) in
+        [("config.json", config), ("generation_config.json", config), ("tokenizer_config.json", template)]
+    {
+        std::fs::write(path.join(name), junk((1 << 20) - 1000))?;
+        let (result, peak) = counting::peak(|| read(&path));
+        result?;
+        ensure!(peak < 5 << 20, "{name}: {peak} bytes for 1 MiB of junk");
+    }
+    Ok(())
 }
 
 /// The embedded model's bytes are used where they lie.
