@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use guanaco_engine::tokenizer::{DetokenizeStream, Tokenizer};
-use guanaco_tests::{Outcome, Suite, golden_dir};
+use guanaco_tests::{Outcome, Suite, data_dir, golden_dir, workspace};
 use serde_json::Value;
 
 /// Which of the golden's three columns a tokenizer answers to.
@@ -23,6 +23,7 @@ const FLAVOURS: [(Flavour, &str); 3] =
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
+    local(&mut suite);
     let Some(golden) = golden_dir() else {
         suite.skip("golden", "no golden fixtures beside the clone");
         return suite.run(None);
@@ -69,6 +70,65 @@ fn main() -> ExitCode {
         Ok(())
     });
     suite.run(None)
+}
+
+/// The tokenizers that travel with every clone, against what sentencepiece and tokenizers made of the same texts
+/// (tests/data/tokenizer/make.py).
+fn local(suite: &mut Suite) {
+    let data = data_dir().join("tokenizer");
+    let embedded = workspace().join("app").join("tiny-guanaco").join("tokenizer.json");
+    for (file, fixture) in [(data.join("tokenizer.model"), "model.json"), (embedded, "tiny_guanaco.json")] {
+        let mut add = |what: &str, run: fn(&Tokenizer, Flavour, &Value) -> anyhow::Result<usize>, at_least: usize| {
+            let (file, fixture, title) = (file.clone(), data.join(fixture), format!("local::{fixture}::{what}"));
+            suite.case(title, move || {
+                let bytes = std::fs::read(&file).with_context(|| file.display().to_string())?;
+                let is_model = file.extension().is_some_and(|extension| extension == "model");
+                let tokenizer = match is_model {
+                    true => Tokenizer::from_sentencepiece_bytes(&bytes, &file)?,
+                    false => Tokenizer::from_json_bytes(&bytes, &file)?,
+                };
+                let count = run(&tokenizer, Flavour::Model, &read_json(&fixture)?)?;
+                ensure!(count >= at_least, "only {count} cases");
+                Ok(())
+            });
+        };
+        add("encode", encode, 60);
+        add("decode", decode, 100);
+        add("stream", local_stream, 50);
+        add("specials", local_specials, 3);
+        add("no_spelled_control_token", no_spelled_control_token, 9);
+    }
+}
+
+fn local_stream(tokenizer: &Tokenizer, _: Flavour, cases: &Value) -> anyhow::Result<usize> {
+    let streams = list(cases, "streams")?;
+    for case in streams {
+        let (ids, mut stream) = (ids(&case["ids"])?, DetokenizeStream::new());
+        let mut chunks = Vec::new();
+        for &id in &ids {
+            chunks.push(stream.push(tokenizer, id)?.unwrap_or_default());
+        }
+        ensure!(chunks.iter().eq(list(case, "chunks")?), "{ids:?}: expected {}, got {chunks:?}", case["chunks"]);
+        ensure!(stream.finish().is_none(), "{ids:?}: something was held back");
+    }
+    for case in list(cases, "decode_only")? {
+        let ids = ids(&case["ids"])?;
+        ensure!(streamed(tokenizer, &ids)? == tokenizer.decode(&ids)?, "{ids:?}");
+    }
+    Ok(streams.len())
+}
+
+fn local_specials(tokenizer: &Tokenizer, _: Flavour, cases: &Value) -> anyhow::Result<usize> {
+    let size = cases["vocab_size"].as_u64().context("vocab_size")?;
+    ensure!(tokenizer.vocab_size() as u64 == size, "{} pieces", tokenizer.vocab_size());
+    let special = cases["special"].as_object().context("special")?;
+    for (name, id) in special {
+        let id = u32::try_from(id.as_u64().context("id")?)?;
+        ensure!(tokenizer.id(name) == Some(id) && tokenizer.piece(id).as_ref() == Some(name), "{name}");
+        ensure!(tokenizer.encode_parsing_specials(name, false)? == [id], "{name}");
+    }
+    ensure!(tokenizer.has(0) && !tokenizer.has(u32::try_from(size)?));
+    Ok(special.len())
 }
 
 fn read_json(path: &Path) -> anyhow::Result<Value> {
