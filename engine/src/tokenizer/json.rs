@@ -14,6 +14,9 @@ use serde_json::Value;
 use super::piece::{Piece, Pieces, byte_of};
 use crate::error::{Error, Result};
 
+/// The most that a file may hold by [`weight`]: twice a vocabulary of 262,144 pieces with 515,000 merges, the largest known.
+const MAX_WEIGHT: usize = 4 << 20;
+
 /// A tokenizer.json, checked and loaded.
 pub(super) struct Json {
     /// Does not recognise special tokens that are spelled in the text.
@@ -34,6 +37,12 @@ impl Json {
     pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
         let fail = |detail: String| Error::format(path, format!("tokenizer.json: {detail}"));
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let weight = weight(bytes);
+        if weight > MAX_WEIGHT {
+            return Err(fail(format!(
+                "{weight} values (an object counts for 16), expected at most {MAX_WEIGHT}: is it a tokenizer?"
+            )));
+        }
         let root: Value = serde_json::from_slice(bytes).map_err(|error| fail(format!("not valid JSON: {error}")))?;
         let vocabulary = Vocabulary::read(&root).map_err(&fail)?;
         let pieces = vocabulary.pieces(&root).map_err(&fail)?;
@@ -89,6 +98,23 @@ fn run(tokenizer: &tokenizers::Tokenizer, text: &str, framed: bool) -> Result<Ve
         Ok(Err(error)) => Err(Error::Tokenizer(format!("cannot encode: {error}"))),
         Err(_) => Err(Error::Tokenizer("cannot encode: the tokenizers library failed on this text".into())),
     }
+}
+
+/// How many values there are in JSON text, an object counted as 16, told before any is parsed: a file of tiny values takes a
+/// hundred times its length in memory, and the crate keeps it twice while it loads.
+fn weight(json: &[u8]) -> usize {
+    let (mut weight, mut in_string, mut is_escaped) = (0, false, false);
+    for byte in json {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b'"' => in_string = !in_string,
+            b',' | b'[' if !in_string => weight += 1,
+            b'{' if !in_string => weight += 16,
+            _ => {}
+        }
+    }
+    weight
 }
 
 thread_local! {
@@ -338,6 +364,12 @@ fn bytes_of(token: &str, letters: &HashMap<char, u8>) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_in_strings_has_no_weight() {
+        assert_eq!(weight(br#"{"a,[": [1, 2, "x\",{"], "b\\": 3}"#), 16 + 1 + 2 + 1);
+        assert_eq!(weight(br#"["\\", {}]"#), 1 + 1 + 16);
+    }
 
     #[test]
     fn byte_letters_cover_all_bytes() {

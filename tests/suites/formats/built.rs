@@ -12,7 +12,7 @@ use guanaco_engine::weights::names::{self, Dims};
 use guanaco_tests::{Outcome, Suite};
 use half::{bf16, f16};
 
-use super::{counting, folder_of, loads, refused};
+use super::{MAX_MEMORY, counting, folder_of, loads, refused};
 
 const CONFIG: &str = r#"{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 16,
     "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
@@ -212,6 +212,16 @@ fn side_file_memory() -> Outcome {
         let (result, peak) = counting::peak(|| read(&path));
         result?;
         ensure!(peak < 5 << 20, "{name}: {peak} bytes for 1 MiB of junk");
+    }
+    // Tiny values: parsed, they would take a hundred times their length.
+    for value in ["[],", "{},", "{\"\":0},", "0,"] {
+        let text =
+            format!("{{\"model\": {{\"type\": \"BPE\", \"junk\": [{}0]}}}}", value.repeat((31 << 20) / value.len()));
+        std::fs::write(path.join("tokenizer.json"), text)?;
+        let (result, peak) = counting::peak(|| tokenizer(&path));
+        let message = result.err().context("was accepted")?.to_string();
+        ensure!(message.contains("expected at most 4194304") && message.ends_with("tokenizer.json"), "{message}");
+        ensure!(peak < MAX_MEMORY, "{value}: {peak} bytes");
     }
     Ok(())
 }
