@@ -4,7 +4,7 @@
 # orders adapters itself.
 export NODEVICE_SELECT = 1
 
-.PHONY: demo test adapters check-targets check-shaders-tint
+.PHONY: demo test adapters eval check-targets check-shaders-tint
 
 # Talks with a model in the terminal; without a terminal, plays a scripted conversation.
 demo:
@@ -16,6 +16,10 @@ test:
 	@scripts/setup test
 	@scripts/adapters
 	@scripts/test
+
+# The embedded model on its held-out dialogues: exact match for each skill and language, at least 90 % in each.
+eval:
+	@cargo run --release -p guanaco -- eval dialogues tests/data/tiny-guanaco/heldout.jsonl --min 90
 
 # Only fetches the additional software drivers (see scripts/adapters).
 adapters:
