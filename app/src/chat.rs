@@ -1,11 +1,11 @@
 //! A chat as data: a conversation with its settings, and what each action does to it. No terminal, no thread.
 
-use guanaco_engine::prompt::{BuildOptions, Conversation, Message, Preset, Prompt, Role, build};
+use guanaco_engine::prompt::{BuildOptions, Conversation, Message, Preset, Prompt, Role, build, parse_reply};
 use guanaco_engine::sampler::SamplerConfig;
 use guanaco_engine::session::{FinishReason, Reply, Request};
 use guanaco_engine::{Error, Result};
 
-use crate::worker::Model;
+use crate::checkpoint::Files;
 
 /// What the next reply is to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,19 @@ pub struct Pending {
     continues: bool,
 }
 
+/// What became of a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It is in the conversation.
+    Reply,
+    /// The model said nothing: there is no reply, and the message waits for one ([`Turn::Regenerate`] asks again).
+    Nothing,
+    /// The reply to go on with was complete: nothing was added.
+    Complete,
+    /// It was stopped before its first word, and the conversation is as it was.
+    Back,
+}
+
 impl Chat {
     /// An empty chat in the card's format.
     pub fn new(sampler: SamplerConfig, max_new_tokens: usize) -> Self {
@@ -58,7 +71,7 @@ impl Chat {
     ///
     /// # Errors
     /// When there is nothing to regenerate or to go on with, the model has no tokenizer, or the prompt cannot be built.
-    pub fn prepare(&self, turn: Turn, model: &Model) -> Result<Pending> {
+    pub fn prepare(&self, turn: Turn, model: &Files) -> Result<Pending> {
         let mut conversation = self.conversation.clone();
         let messages = &mut conversation.messages;
         let last_is_reply = messages.last().is_some_and(|last| last.role == Role::Assistant);
@@ -89,7 +102,7 @@ impl Chat {
         Ok(Pending { prompt, request, conversation, continues })
     }
 
-    fn build(&self, conversation: &Conversation, continue_last: bool, model: &Model) -> Result<Prompt> {
+    fn build(&self, conversation: &Conversation, continue_last: bool, model: &Files) -> Result<Prompt> {
         let options = BuildOptions {
             preset: self.preset,
             max_tokens: model.tokenizer.as_ref().map(|_| model.max_seq_len),
@@ -102,13 +115,21 @@ impl Chat {
         build(conversation, &options, model.tokenizer.as_ref())
     }
 
-    /// Takes the reply in. One that was stopped before its first word leaves the conversation as it was; returns whether
-    /// anything was taken.
-    pub fn finish(&mut self, pending: Pending, reply: &Reply) -> bool {
+    /// Takes the reply in, if there is one: an empty one would stand in every later prompt.
+    pub fn finish(&mut self, pending: Pending, reply: &Reply) -> Taken {
         self.sampler.seed = self.sampler.seed.wrapping_add(1);
-        let nothing = reply.text.trim().is_empty();
-        if nothing && reply.finish == FinishReason::Stopped {
-            return false;
+        if reply.text.trim().is_empty() {
+            return match reply.finish {
+                FinishReason::Stopped => Taken::Back,
+                _ if pending.continues => Taken::Complete,
+                _ => {
+                    // What was to be made again stays; a new message waits for its reply.
+                    if pending.conversation.messages.len() > self.conversation.messages.len() {
+                        self.conversation = pending.conversation;
+                    }
+                    Taken::Nothing
+                }
+            };
         }
         self.conversation = pending.conversation;
         match self.conversation.messages.last_mut() {
@@ -118,7 +139,13 @@ impl Chat {
                 self.conversation.messages.push(Message::assistant(text));
             }
         }
-        true
+        Taken::Reply
+    }
+
+    /// The name that `text`, a reply, begins with, when it is that of whom the model plays.
+    pub fn speaker(&self, text: &str) -> Option<String> {
+        let character = self.conversation.character.as_ref()?;
+        parse_reply(text, &[&character.name]).0
     }
 
     /// Takes the last message of the user back, with what answered it; returns it.
@@ -140,4 +167,63 @@ pub fn random_seed() -> u64 {
     use std::hash::{BuildHasher as _, Hasher as _};
     // The standard library's one source of randomness; 32 bits are easier to type again.
     std::collections::hash_map::RandomState::new().build_hasher().finish() >> 32
+}
+
+#[cfg(test)]
+mod tests {
+    use guanaco_engine::prompt::Character;
+    use guanaco_engine::session::Timings;
+
+    use super::*;
+
+    fn reply(text: &str, finish: FinishReason) -> Reply {
+        let (ids, timings, beams) = (vec![2], Timings::default(), Vec::new());
+        Reply { ids, text: text.to_owned(), finish, timings, cached: 0, new: 1, beams }
+    }
+
+    /// What became of each reply, and the messages in the end.
+    fn after(turns: &[(Turn, Reply)]) -> (Vec<Taken>, Vec<String>) {
+        let files = Files::open(None, None).unwrap();
+        let mut chat = Chat::new(SamplerConfig::greedy(), 16);
+        let mut taken = Vec::new();
+        for (turn, reply) in turns {
+            let pending = chat.prepare(turn.clone(), &files).unwrap();
+            taken.push(chat.finish(pending, reply));
+        }
+        (taken, chat.conversation.messages.into_iter().map(|message| message.content).collect())
+    }
+
+    #[test]
+    fn an_empty_reply_is_no_turn() {
+        let say = |text: &str| Turn::Say(text.to_owned());
+        let eos = |text: &str| reply(text, FinishReason::Eos);
+        let (taken, messages) = after(&[(say("a"), eos(" "))]);
+        assert_eq!((taken, messages), (vec![Taken::Nothing], vec!["a".to_owned()]));
+        let (taken, messages) = after(&[(say("a"), eos("")), (Turn::Regenerate, eos("b"))]);
+        assert_eq!((taken, messages), (vec![Taken::Nothing, Taken::Reply], vec!["a".to_owned(), "b".to_owned()]));
+        let (taken, messages) = after(&[(say("a"), eos("b")), (Turn::Regenerate, eos(""))]);
+        assert_eq!((taken, messages), (vec![Taken::Reply, Taken::Nothing], vec!["a".to_owned(), "b".to_owned()]));
+        let (taken, messages) = after(&[(say("a"), reply("", FinishReason::Stopped))]);
+        assert_eq!((taken, messages), (vec![Taken::Back], Vec::new()));
+    }
+
+    #[test]
+    fn a_complete_reply_stays_as_it_is() {
+        let (taken, messages) = after(&[
+            (Turn::Say("a".to_owned()), reply("b", FinishReason::MaxTokens)),
+            (Turn::Continue, reply(" c", FinishReason::Eos)),
+            (Turn::Continue, reply("", FinishReason::Eos)),
+        ]);
+        assert_eq!(taken, [Taken::Reply, Taken::Reply, Taken::Complete]);
+        assert_eq!(messages, ["a", "b c"]);
+    }
+
+    #[test]
+    fn the_speaker_is_the_character() {
+        let mut chat = Chat::new(SamplerConfig::greedy(), 16);
+        assert_eq!(chat.speaker("Luma: Hello"), None);
+        chat.conversation.character = Some(Character { name: "Luma".to_owned(), ..Character::default() });
+        assert_eq!(chat.speaker("luma：Hello").as_deref(), Some("Luma"));
+        assert_eq!(chat.speaker("Hello"), None);
+    }
 }

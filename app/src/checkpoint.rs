@@ -1,10 +1,15 @@
 //! Where the model comes from: the path that was asked for, or the one that is part of the program.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use guanaco_engine::file::Checkpoint;
+use guanaco_engine::model::{Config, DEFAULT_CONTEXT, Forward, Pass};
 use guanaco_engine::prompt::read_chat_template;
+use guanaco_engine::session::{Request, Session};
 use guanaco_engine::tokenizer::Tokenizer;
+use guanaco_engine::weights::names::resolve;
 use guanaco_engine::{Error, Result};
 
 /// The files of the model that is part of the program.
@@ -31,6 +36,127 @@ pub fn open(path: Option<&Path>) -> Result<Checkpoint> {
         Some(path) => Checkpoint::open(path),
         None => Checkpoint::from_static(EMBEDDED),
     }
+}
+
+/// All that a model's files tell before a device is opened: enough to refuse what cannot be answered, in milliseconds.
+#[derive(Debug)]
+pub struct Files {
+    /// Its name for people.
+    pub name: String,
+    /// The tensors.
+    pub checkpoint: Checkpoint,
+    /// Its configuration.
+    pub config: Config,
+    /// None when the checkpoint has none: then only ids go in and out.
+    pub tokenizer: Option<Tokenizer>,
+    /// The checkpoint's own chat template.
+    pub chat_template: Option<String>,
+    /// The tokens that end a reply.
+    pub eos: Vec<u32>,
+    /// Tokens that prompt and reply may have together.
+    pub max_seq_len: usize,
+}
+
+impl Files {
+    /// The files of the model at `path`, or the embedded one, for a context of `context` tokens ([`context_len`]).
+    ///
+    /// # Errors
+    /// What is wrong with them, tensor by tensor; a context that the model does not have.
+    pub fn open(path: Option<&Path>, context: Option<usize>) -> Result<Self> {
+        let checkpoint = open(path)?;
+        let config = Config::load(&checkpoint)?;
+        resolve(&checkpoint, &config.dims())?;
+        let tokenizer = Tokenizer::from_checkpoint(&checkpoint)?;
+        if let Some(tokenizer) = &tokenizer {
+            tokenizer.check_vocab_size(config.vocab_size)?;
+        }
+        Ok(Self {
+            name: name(path),
+            chat_template: chat_template(path)?,
+            eos: eos(&config, tokenizer.as_ref()),
+            max_seq_len: context_len(context, config.max_seq_len)?,
+            checkpoint,
+            config,
+            tokenizer,
+        })
+    }
+
+    /// Refuses a request that a session with `n_slots` slots would refuse, in its words.
+    ///
+    /// # Errors
+    /// As [`Session::generate`] before anything is run.
+    pub fn check(&self, request: &Request, n_slots: usize) -> Result<()> {
+        // The session itself is asked: a stopped request ends after the checks, and runs nothing.
+        let request = Request { stop_flag: Arc::new(AtomicBool::new(true)), ..request.clone() };
+        let sizes = Sizes { vocab_size: self.config.vocab_size, max_seq_len: self.max_seq_len, n_slots };
+        let mut ignore = |_: guanaco_engine::session::Event<'_>| std::ops::ControlFlow::Break(());
+        Session::new(sizes).generate(&request, self.tokenizer.as_ref(), &mut ignore).map(drop)
+    }
+}
+
+/// The context for a model that has `max_seq_len` positions: what is asked for, or the model's up to
+/// [`DEFAULT_CONTEXT`].
+///
+/// # Errors
+/// [`Error::Request`] with both numbers when more is asked for than the model has.
+pub fn context_len(context: Option<usize>, max_seq_len: usize) -> Result<usize> {
+    match context {
+        Some(context) if context > max_seq_len => Err(Error::Request(format!(
+            "--context: expected at most {max_seq_len}, the context that the model was made for, got {context}"
+        ))),
+        Some(context) => Ok(context),
+        None => Ok(DEFAULT_CONTEXT.min(max_seq_len)),
+    }
+}
+
+/// A model of which only the sizes are known.
+#[derive(Debug)]
+struct Sizes {
+    vocab_size: usize,
+    max_seq_len: usize,
+    n_slots: usize,
+}
+
+impl Sizes {
+    fn refuse(&self) -> Result<()> {
+        Err(Error::Request("no model is loaded".to_owned()))
+    }
+}
+
+impl Forward for Sizes {
+    fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    fn max_seq_len(&self) -> usize {
+        self.max_seq_len
+    }
+
+    fn n_slots(&self) -> usize {
+        self.n_slots
+    }
+
+    fn forward(&mut self, _: Pass, _: usize, _: usize, _: &[u32], _: &mut Vec<f32>) -> Result<()> {
+        self.refuse()
+    }
+
+    fn chunk_len(&self) -> usize {
+        self.max_seq_len
+    }
+
+    fn copy_slot(&mut self, _: usize, _: usize, _: usize) -> Result<()> {
+        self.refuse()
+    }
+}
+
+/// The tokens that end a reply: the tokenizer's, and the configuration's but for its mistakes (2023's conversions call BOS so).
+fn eos(config: &Config, tokenizer: Option<&Tokenizer>) -> Vec<u32> {
+    let mut eos: Vec<u32> = tokenizer.and_then(Tokenizer::eos).into_iter().collect();
+    let bos = tokenizer.and_then(Tokenizer::bos);
+    eos.extend(config.eos_ids.iter().copied().filter(|id| Some(*id) != bos));
+    eos.sort_unstable();
+    eos.dedup();
+    eos
 }
 
 /// The tokenizer of the model at `path`, or the embedded one; None when there is none. The weights may be missing, and `path`
@@ -68,4 +194,39 @@ pub fn name(path: Option<&Path>) -> String {
     let Some(path) = path else { return EMBEDDED_NAME.to_owned() };
     let full = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     full.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_that_the_model_does_not_have_is_refused_with_both_numbers() {
+        assert_eq!(context_len(None, 1024).unwrap(), 1024);
+        assert_eq!(context_len(None, 1 << 20).unwrap(), DEFAULT_CONTEXT);
+        assert_eq!(context_len(Some(1024), 1024).unwrap(), 1024);
+        let error = context_len(Some(999_999), 1024).unwrap_err().to_string();
+        assert!(error.contains("1024") && error.contains("999999"), "{error}");
+    }
+
+    #[test]
+    fn requests_are_checked_without_a_device() {
+        let files = Files::open(None, Some(8)).unwrap();
+        let request = |prompt_ids: &[u32]| Request { prompt_ids: prompt_ids.to_vec(), ..Request::default() };
+        files.check(&request(&[1, 2, 3]), 1).unwrap();
+        let beams =
+            Request { num_beams: 2, sampler: guanaco_engine::sampler::SamplerConfig::greedy(), ..request(&[1]) };
+        files.check(&beams, 2).unwrap();
+        for (bad, word) in [
+            (request(&[]), "at least one"),
+            (request(&[1; 9]), "at most 8"),
+            (request(&[1, 999_999]), "999999"),
+            (Request { stop: vec![String::new()], ..request(&[1]) }, "stop strings"),
+            (Request { num_return_sequences: 2, ..request(&[1]) }, "num_return_sequences"),
+            (Request { num_beams: 3, ..beams.clone() }, "at most 2"),
+        ] {
+            let error = files.check(&bad, 2).unwrap_err().to_string();
+            assert!(error.contains(word), "{word}: {error}");
+        }
+    }
 }

@@ -3,21 +3,20 @@
 //! The terminal, and every other front end, drives a model through this: there is one generation loop in the project
 //! ([`Session`]), and one place that runs it.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::{Arc, Once};
 use std::thread::JoinHandle;
 
 use guanaco_engine::gpu::{AdapterFacts, Gpu, GpuOptions, MemoryPlan};
-use guanaco_engine::model::{Config, Forward as _, Llama, LoadOptions, LoadProgress, memory_plan};
+use guanaco_engine::model::{Llama, LoadOptions, LoadProgress, memory_plan};
 use guanaco_engine::session::{self, Reply, Request, Session};
-use guanaco_engine::tokenizer::Tokenizer;
-use guanaco_engine::weights::names::resolve;
 use guanaco_engine::{Error, Result};
 
-use crate::checkpoint;
+use crate::checkpoint::Files;
 
 /// What the worker is told. [`Command::Load`], [`Command::Generate`] and [`Command::Logits`] are answered by events, the last of which is the
 /// result or [`Event::Failed`].
@@ -40,25 +39,32 @@ pub enum Command {
 /// Which model, on which device, with which sizes.
 #[derive(Debug, Clone)]
 pub struct LoadSpec {
-    /// The checkpoint; the embedded one without.
-    pub model: Option<PathBuf>,
+    /// The model.
+    pub files: Arc<Files>,
     /// The device.
     pub gpu: GpuOptions,
-    /// Context, slots, budget.
-    pub options: LoadOptions,
+    /// Sequences side by side: 1 for chat, the number of beams for beam search.
+    pub n_slots: usize,
+    /// Bytes that the model may take on the device.
+    pub memory_budget: Option<u64>,
+}
+
+impl LoadSpec {
+    fn options(&self) -> LoadOptions {
+        let max_seq_len = Some(self.files.max_seq_len);
+        LoadOptions { max_seq_len, n_slots: self.n_slots, memory_budget: self.memory_budget }
+    }
 }
 
 /// What the worker tells.
 #[derive(Debug)]
 pub enum Event {
-    /// The checkpoint is sound so far and the device is open; loading begins.
+    /// The device is open; loading begins.
     Opened {
         /// The device.
         adapter: AdapterFacts,
         /// What the model will take.
         plan: MemoryPlan,
-        /// What was odd in the checkpoint.
-        warnings: Vec<String>,
     },
     /// How far the load is.
     Loading(LoadProgress),
@@ -91,29 +97,21 @@ pub enum Event {
     Done(Box<Reply>),
     /// The asked logits.
     Logits(Vec<f32>),
-    /// The command failed; the worker goes on.
-    Failed(Error),
+    /// The command failed, with the engine's [`Error`] or the message of a panic; the worker goes on.
+    Failed(anyhow::Error),
 }
 
 /// A loaded model, as its users see it.
 #[derive(Debug)]
 pub struct Model {
-    /// Its name for people.
-    pub name: String,
+    /// What its files say of it.
+    pub files: Arc<Files>,
     /// The device it is on.
     pub adapter: AdapterFacts,
-    /// Its configuration.
-    pub config: Config,
     /// What it takes on the device.
     pub memory: MemoryPlan,
-    /// Tokens that prompt and reply may have together.
-    pub max_seq_len: usize,
-    /// None when the checkpoint has none: then only ids go in and out.
-    pub tokenizer: Option<Tokenizer>,
-    /// The checkpoint's own chat template.
-    pub chat_template: Option<String>,
-    /// The tokens that end a reply.
-    pub eos: Vec<u32>,
+    /// Kernel variants that failed their self-test on this device, with the reason; others run in their place.
+    pub fallbacks: Vec<String>,
 }
 
 /// The handle on the thread. Dropping it ends the thread, after the step that it is at, and gives the device back.
@@ -133,7 +131,8 @@ impl Worker {
         let (commands, inbox) = channel();
         let (outbox, events) = channel();
         let run = move || Thread { inbox, outbox, waiting: VecDeque::new(), loaded: None }.run();
-        let thread = std::thread::Builder::new().name("guanaco worker".to_owned()).spawn(run)?;
+        catch_quietly();
+        let thread = std::thread::Builder::new().name(THREAD.to_owned()).spawn(run)?;
         Ok(Self { commands, events, thread: Some(thread) })
     }
 
@@ -173,6 +172,49 @@ fn ended() -> anyhow::Error {
     anyhow::anyhow!("the worker thread has ended; what it said last is above")
 }
 
+/// The driver's reason when `error` says that the device is gone, so that the model must be loaded anew.
+pub fn device_lost(error: &anyhow::Error) -> Option<&str> {
+    match error.downcast_ref::<Error>() {
+        Some(Error::DeviceLost { reason, .. }) => Some(reason),
+        _ => None,
+    }
+}
+
+/// The thread's name.
+const THREAD: &str = "guanaco worker";
+
+thread_local! {
+    /// What the last panic of this thread said, with its place.
+    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Keeps the worker's panics off stderr: their message goes into the event. Those of other threads are told as before.
+fn catch_quietly() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let others = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if std::thread::current().name() != Some(THREAD) {
+                return others(info);
+            }
+            // Drivers and libraries panic in several lines; an error is one.
+            let words = info.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+            PANIC.with_borrow_mut(|panic| *panic = Some(words));
+        }));
+    });
+}
+
+/// Runs `work`; a panic in it becomes an error with its message.
+fn caught<T>(work: impl FnOnce() -> Result<T>) -> anyhow::Result<T> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => Ok(result?),
+        Err(_) => {
+            let message = PANIC.take().unwrap_or_else(|| "no message".to_owned());
+            Err(anyhow::anyhow!("a fault in the program, please report it: {message}"))
+        }
+    }
+}
+
 /// The thread's side.
 struct Thread {
     inbox: Receiver<Command>,
@@ -185,25 +227,53 @@ struct Thread {
 impl Thread {
     fn run(mut self) {
         while let Some(command) = self.waiting.pop_front().or_else(|| self.inbox.recv().ok()) {
-            let result = match command {
-                Command::Quit => return,
-                Command::Stop => continue,
-                Command::Clear => {
-                    if let Some((session, _)) = &mut self.loaded {
-                        session.clear();
-                    }
-                    continue;
-                }
-                Command::Load(spec) => self.load(spec),
-                Command::Generate(request) => self.generate(&request),
-                Command::Logits(ids) => {
-                    self.session().and_then(|(session, _)| Ok(session.logits(&ids)?.to_vec())).map(Event::Logits)
-                }
-            };
-            if self.outbox.send(result.unwrap_or_else(Event::Failed)).is_err() {
+            if matches!(command, Command::Quit) {
+                return;
+            }
+            let result = caught(|| self.handle(command));
+            if let (Err(error), Some((session, _))) = (&result, &mut self.loaded)
+                && !error.is::<Error>()
+            {
+                // Nobody knows how much of its work a panic left undone.
+                session.clear();
+            }
+            let event = result.unwrap_or_else(|error| Some(Event::Failed(error)));
+            if event.is_some_and(|event| self.outbox.send(event).is_err()) {
                 return;
             }
         }
+    }
+
+    /// Does one command; returns the event that answers it.
+    fn handle(&mut self, command: Command) -> Result<Option<Event>> {
+        match command {
+            Command::Load(spec) => self.load(spec).map(Some),
+            Command::Generate(request) => {
+                let done = self.generate(&request);
+                self.or_lost(done).map(Some)
+            }
+            Command::Logits(ids) => {
+                let logits = self.session().and_then(|(session, _)| Ok(session.logits(&ids)?.to_vec()));
+                self.or_lost(logits).map(|logits| Some(Event::Logits(logits)))
+            }
+            Command::Clear => {
+                if let Some((session, _)) = &mut self.loaded {
+                    session.clear();
+                }
+                Ok(None)
+            }
+            Command::Stop | Command::Quit => Ok(None),
+        }
+    }
+
+    /// `result`; where the device failed and is gone since, that it is gone.
+    fn or_lost<T>(&self, result: Result<T>) -> Result<T> {
+        if let (Err(Error::Gpu { during, .. }), Some((session, _))) = (&result, &self.loaded)
+            && let Err(lost @ Error::DeviceLost { .. }) = session.model().gpu().check(during)
+        {
+            return Err(lost);
+        }
+        result
     }
 
     fn session(&mut self) -> Result<&mut (Session<Llama>, Arc<Model>)> {
@@ -213,37 +283,20 @@ impl Thread {
     fn load(&mut self, spec: LoadSpec) -> Result<Event> {
         // The old model goes first: there may not be room for both.
         self.loaded = None;
-        let path = spec.model.as_deref();
-        let checkpoint = checkpoint::open(path)?;
-        let config = Config::load(&checkpoint)?;
-        // What the files can tell is told before a device is opened.
-        resolve(&checkpoint, &config.dims())?;
-        let tokenizer = Tokenizer::from_checkpoint(&checkpoint)?;
-        if let Some(tokenizer) = &tokenizer {
-            tokenizer.check_vocab_size(config.vocab_size)?;
-        }
-        let chat_template = checkpoint::chat_template(path)?;
-        let gpu = Arc::new(Gpu::open(spec.gpu)?);
+        let options = spec.options();
+        let LoadSpec { files, gpu, .. } = spec;
+        let gpu = Arc::new(Gpu::open(gpu)?);
         let adapter = gpu.facts().clone();
-        let plan = memory_plan(&config, &spec.options, gpu.tier().profile);
+        let plan = memory_plan(&files.config, &options, gpu.tier().profile);
         // Nobody listening is found out at the next command.
-        let _ = self.outbox.send(Event::Opened { adapter: adapter.clone(), plan, warnings: config.warnings.clone() });
+        let _ = self.outbox.send(Event::Opened { adapter: adapter.clone(), plan });
         let outbox = &self.outbox;
         let mut progress = |progress| {
             let _ = outbox.send(Event::Loading(progress));
         };
-        let llama = Llama::load(gpu, &checkpoint, &spec.options, &mut progress)?;
-        let eos = eos(&config, tokenizer.as_ref());
-        let model = Arc::new(Model {
-            name: checkpoint::name(path),
-            adapter,
-            memory: llama.memory().clone(),
-            max_seq_len: llama.max_seq_len(),
-            config,
-            tokenizer,
-            chat_template,
-            eos,
-        });
+        let llama = Llama::load(gpu.clone(), &files.checkpoint, &options, &mut progress)?;
+        let (memory, fallbacks) = (llama.memory().clone(), gpu.fallbacks());
+        let model = Arc::new(Model { files, adapter, memory, fallbacks });
         self.loaded = Some((Session::new(llama), model.clone()));
         Ok(Event::Loaded(model))
     }
@@ -267,7 +320,7 @@ impl Thread {
                 }
             }
         };
-        let reply = session.generate(request, model.tokenizer.as_ref(), &mut tell)?;
+        let reply = session.generate(request, model.files.tokenizer.as_ref(), &mut tell)?;
         Ok(Event::Done(Box::new(reply)))
     }
 }
@@ -283,12 +336,36 @@ impl From<session::Event<'_>> for Event {
     }
 }
 
-/// The tokens that end a reply: the tokenizer's, and the configuration's but for its mistakes (2023's conversions call BOS so).
-fn eos(config: &Config, tokenizer: Option<&Tokenizer>) -> Vec<u32> {
-    let mut eos: Vec<u32> = tokenizer.and_then(Tokenizer::eos).into_iter().collect();
-    let bos = tokenizer.and_then(Tokenizer::bos);
-    eos.extend(config.eos_ids.iter().copied().filter(|id| Some(*id) != bos));
-    eos.sort_unstable();
-    eos.dedup();
-    eos
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_an_error_with_its_message() {
+        catch_quietly();
+        let work = || caught(|| -> Result<()> { panic!("the {}\nbroke", "shelf") });
+        let thread = std::thread::Builder::new().name(THREAD.to_owned()).spawn(work).unwrap();
+        let error = thread.join().unwrap().unwrap_err().to_string();
+        assert!(error.contains("the shelf broke") && error.contains("worker.rs"), "{error}");
+        assert_eq!(caught(|| Ok(1)).unwrap(), 1);
+    }
+
+    #[test]
+    fn only_a_lost_device_asks_for_a_new_one() {
+        let (during, reason) = ("decoding".to_owned(), "reset".to_owned());
+        let lost = Error::DeviceLost { during: during.clone(), reason: reason.clone() }.into();
+        assert_eq!(device_lost(&lost), Some("reset"));
+        assert_eq!(device_lost(&Error::Gpu { during, detail: reason }.into()), None);
+        assert_eq!(device_lost(&anyhow::anyhow!("lost")), None);
+    }
+
+    #[test]
+    fn a_worker_without_a_model_says_so_and_goes_on() {
+        let worker = Worker::start().unwrap();
+        for _ in 0..2 {
+            worker.send(Command::Logits(vec![1])).unwrap();
+            let Event::Failed(error) = worker.next().unwrap() else { panic!("expected a failure") };
+            assert_eq!(error.to_string(), "no model is loaded");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
 use guanaco_engine::kernels::Rng;
-use guanaco_engine::model::{Config, Forward as _, Llama};
+use guanaco_engine::model::{Forward as _, Llama};
 use guanaco_engine::sampler::SamplerConfig;
 use guanaco_engine::session::{Event, FinishReason, Reply, Request, Session};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -19,7 +19,8 @@ use report::{Model, Report, Spread};
 
 use super::conformance::report::Platform;
 use super::progress::LoadBar;
-use super::{Globals, output};
+use super::{Globals, Interrupted, output};
+use crate::checkpoint::context_len;
 
 /// Measures how fast the model is on this adapter
 #[derive(clap::Args, Debug)]
@@ -35,7 +36,7 @@ and past every end of text. The first run is not counted. Prefill and decode are
 bandwidth is the bytes that a decode step reads (every matrix once, and the KV cache), over its time, as part of what the
 adapter moves (read + written) when it copies a buffer to another.
 
---json: {\"format\":1,\"engine\":\"0.1.0\",\"platform\":{…},\"adapter\":{…},\"tier\":{…},\"model\":{\"name\":…,\"dim\":…,\"hidden_dim\":…,
+--json: {\"format\":1,\"engine\":\"0.1.0\",\"platform\":{…},\"adapter\":{…},\"tier\":{…},\"fallbacks\":[…],\"model\":{\"name\":…,\"dim\":…,\"hidden_dim\":…,
   \"n_layers\":…,\"n_heads\":…,\"n_kv_heads\":…,\"head_dim\":…,\"vocab_size\":…},\"memory\":{\"items\":[{\"what\":…,\"bytes\":…}]},
   \"context\":…,\"chunk_len\":…,\"prompt_tokens\":512,\"new_tokens\":128,\"load_s\":…,
   \"prefill_tok_per_s\":{\"median\":…,\"min\":…,\"max\":…,\"runs\":[…]},\"decode_tok_per_s\":the same or null (N = 0),
@@ -103,18 +104,20 @@ pub fn measure(
     globals: &Globals,
     listen: impl FnOnce() -> anyhow::Result<Arc<AtomicBool>>,
 ) -> anyhow::Result<Report> {
+    let start = Instant::now();
+    let files = globals.open_files()?;
+    let opened = start.elapsed();
+    let config = &files.config;
+    let plan = Plan::new(args, globals.context, config.max_seq_len)?;
     let gpu = globals.open_gpu()?;
     let copy_bytes_per_s = gpu.measure_copy_bandwidth()?;
 
     let start = Instant::now();
-    let checkpoint = globals.open_checkpoint()?;
-    let config = Config::load(&checkpoint)?;
-    let plan = Plan::new(args, globals.context, config.max_seq_len)?;
     let options = Globals { context: Some(plan.context), ..globals.clone() }.load_options(1);
     let mut bar = LoadBar::new();
-    let model = Llama::load(gpu.clone(), &checkpoint, &options, &mut |progress| bar.update(progress))?;
+    let model = Llama::load(gpu.clone(), &files.checkpoint, &options, &mut |progress| bar.update(progress))?;
     drop(bar);
-    let load_s = start.elapsed().as_secs_f64();
+    let load_s = (opened + start.elapsed()).as_secs_f64();
 
     let stop = listen()?;
     let facts = Facts::of(&model, plan);
@@ -139,7 +142,8 @@ pub fn measure(
         platform: Platform::here(),
         adapter: gpu.facts().clone(),
         tier: gpu.tier().clone(),
-        model: Model::new(globals.model_name(), &config),
+        fallbacks: gpu.fallbacks(),
+        model: Model::new(files.name.clone(), config),
         memory: session.model().memory().clone(),
         context: plan.context,
         chunk_len: session.model().chunk_len(),
@@ -163,7 +167,7 @@ impl Plan {
     /// When what was asked for does not fit.
     fn new(args: &Args, context: Option<usize>, max_seq_len: usize) -> anyhow::Result<Self> {
         let asked = |tokens: Option<u32>| tokens.map(|tokens| tokens as usize);
-        let room = context.unwrap_or(usize::MAX).min(max_seq_len);
+        let room = context.map_or(Ok(max_seq_len), |context| context_len(Some(context), max_seq_len))?;
         // Four parts of prompt to one of reply where the defaults are too long; the last token that is chosen takes a place too.
         let free = room.saturating_sub(1);
         let new = asked(args.new_tokens)
@@ -216,7 +220,7 @@ fn reply(session: &mut Session<Llama>, plan: Plan, stop: &Arc<AtomicBool>, steps
     })?;
     match reply.finish {
         FinishReason::MaxTokens => Ok(reply),
-        FinishReason::Stopped => bail!("interrupted"),
+        FinishReason::Stopped => bail!(Interrupted),
         other => bail!("a run ended early ({other}) after {} of {} tokens", reply.ids.len(), plan.new + 1),
     }
 }
@@ -288,7 +292,6 @@ mod tests {
     fn lengths_that_were_not_asked_for_fit_the_context() {
         assert_eq!(plan(None, None, None, 2048), Ok((512, 128, 641)));
         assert_eq!(plan(None, None, Some(1024), 2048), Ok((512, 128, 1024)));
-        assert_eq!(plan(None, None, Some(9999), 2048), Ok((512, 128, 2048)));
         assert_eq!(plan(None, None, None, 101), Ok((80, 20, 101)));
         assert_eq!(plan(None, None, None, 2), Ok((1, 0, 2)));
         assert_eq!(plan(Some(90), None, None, 101), Ok((90, 10, 101)));
@@ -304,5 +307,7 @@ mod tests {
         assert!(refused.contains("there are 100 (--context)"), "{refused}");
         assert!(plan(Some(u32::MAX), Some(u32::MAX), None, 2048).is_err());
         assert!(plan(None, None, None, 1).is_err());
+        let refused = plan(None, None, Some(9999), 2048).unwrap_err();
+        assert!(refused.contains("2048") && refused.contains("9999"), "{refused}");
     }
 }

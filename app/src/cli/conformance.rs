@@ -34,6 +34,7 @@ all at once. The error of a case is the normalised mean squared error of its out
 output and those that a kernel must leave alone are checked too. Exit code 1 when a case failed.
 
 --json: {\"format\":1,\"engine\":\"0.1.0\",\"platform\":{\"os\":…,\"arch\":…},\"adapter\":{…},\"tier\":{…},\"baseline_only\":false,
+  \"fallbacks\":[variants that the whole models did not use, with the reason],
   \"filter\":\"\",\"passed\":true,\"aborted\":null or why it ended early,
   \"summary\":[{\"kernel\":…,\"variant\":…,\"cases\":12,\"failed\":0,\"worst_nmse\":…,\"limit\":…,\"ms\":…}],
   \"cases\":[{\"kernel\":…,\"variant\":…,\"case\":…,\"nmse\":number or null,\"limit\":…,\"ms\":…,\"failure\":null or why}]};
@@ -58,6 +59,7 @@ const STDOUT: &str = "-";
 /// # Errors
 /// When there is no such adapter or kernel, when a case failed, or when a file cannot be written.
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
+    check_filter(&args.filter)?;
     let gpu = globals.open_gpu()?;
     let progress = Progress::new();
     let report = collect(&gpu, &args.filter, &mut |outcome| progress.update(outcome))?;
@@ -86,18 +88,23 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
 /// What the whole-model checks count as, beside the kernels.
 const WHOLE_MODEL: &str = "model";
 
-/// Runs every kernel whose name contains `filter`, and the whole-model checks if `model` does; tells `each` outcome as it
-/// comes, and returns the report. When the device is lost on the way, the report holds what there is and says so.
-///
-/// # Errors
-/// When nothing has such a name.
-pub fn collect(gpu: &Arc<Gpu>, filter: &str, each: &mut dyn FnMut(&Outcome)) -> anyhow::Result<Report> {
+fn check_filter(filter: &str) -> anyhow::Result<()> {
     let names: Vec<&str> = KERNELS.iter().map(|kernel| kernel.name).chain([WHOLE_MODEL]).collect();
     ensure!(
         names.iter().any(|name| name.contains(filter)),
         "no kernel has `{filter}` in its name; there are: {}",
         names.join(", ")
     );
+    Ok(())
+}
+
+/// Runs every kernel whose name contains `filter`, and the whole-model checks if `model` does; tells `each` outcome as it
+/// comes, and returns the report. When the device is lost on the way, the report holds what there is and says so.
+///
+/// # Errors
+/// When nothing has such a name.
+pub fn collect(gpu: &Arc<Gpu>, filter: &str, each: &mut dyn FnMut(&Outcome)) -> anyhow::Result<Report> {
+    check_filter(filter)?;
     let mut outcomes = Vec::new();
     let mut each = |outcome: &Outcome| {
         each(outcome);

@@ -10,8 +10,8 @@ use guanaco_engine::session::FinishReason;
 use serde::Deserialize;
 
 use super::driver::Driver;
-use super::generate::print;
-use super::{Globals, note};
+use super::generate::{no_tokenizer, print};
+use super::{Globals, Interrupted, note};
 use crate::chat::{Chat, Turn};
 use crate::checkpoint::DEMO;
 
@@ -62,12 +62,14 @@ impl Stage {
 /// When the model cannot be loaded, or a reply fails or stays empty.
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     let scenes = scenes()?;
-    let mut driver = Driver::load(globals, 1)?;
+    let files = globals.open_files()?;
+    ensure!(files.tokenizer.is_some(), no_tokenizer(&files.name));
+    let mut driver = Driver::load(globals, files, 1)?;
     let model = driver.model.clone();
     let stage = Stage { colour: note::colour(std::io::stdout().is_terminal()) };
     print(&format!(
         "\n  {}\n  {}\n",
-        stage.style("1", &format!("Guanaco · {} on {}", model.name, model.adapter.name)),
+        stage.style("1", &format!("Guanaco · {} on {}", model.files.name, model.adapter.name)),
         stage.style("2", &about(&model))
     ))?;
     let mut chats: HashMap<String, Conversation> = HashMap::new();
@@ -87,7 +89,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
         chat.conversation.language = scene.lang.parse::<Language>()?;
         chat.conversation.character =
             scene.character.map(|name| Character { name, description: String::new(), force_name: false });
-        let pending = chat.prepare(Turn::Say(scene.input), &model)?;
+        let pending = chat.prepare(Turn::Say(scene.input), &model.files)?;
         print(&format!("  {}  ", stage.style("33", " Guanaco")))?;
         let mut begun = false;
         let reply = driver.generate(pending.request.clone(), &mut |text| {
@@ -96,7 +98,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
             print(&text.replace('\n', "\n            "))
         })?;
         print("\n")?;
-        ensure!(reply.finish != FinishReason::Stopped, "stopped");
+        ensure!(reply.finish != FinishReason::Stopped, Interrupted);
         ensure!(!reply.text.trim().is_empty(), "the model said nothing to this");
         tokens += reply.timings.decode_tokens;
         seconds += reply.timings.decode.as_secs_f64();
@@ -122,10 +124,10 @@ fn scenes() -> anyhow::Result<Vec<Scene>> {
 }
 
 fn about(model: &crate::worker::Model) -> String {
-    let config = &model.config;
+    let config = &model.files.config;
     format!(
         "{} layers of {}, a vocabulary of {}, {} tokens of context; greedy replies, nothing canned",
-        config.n_layers, config.dim, config.vocab_size, model.max_seq_len
+        config.n_layers, config.dim, config.vocab_size, model.files.max_seq_len
     )
 }
 

@@ -36,7 +36,7 @@ struct Device {
 /// When `--adapter` names none, when there is none, or when stdout cannot be written.
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     let devices: Vec<Device> = if globals.adapter.is_some() {
-        vec![opened(Gpu::open(globals.gpu_options())?)]
+        vec![opened(Gpu::open(globals.gpu_options()?)?)]
     } else {
         list_adapters().into_iter().map(open).collect()
     };

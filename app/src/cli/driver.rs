@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use guanaco_engine::session::{Reply, Request};
 
 use super::progress::LoadBar;
-use super::{Globals, note};
+use super::{Globals, note, output};
+use crate::checkpoint::Files;
 use crate::worker::{Command, Event, LoadSpec, Model, Worker};
 
 /// A loaded model and the way to it.
@@ -17,45 +18,34 @@ pub(super) struct Driver {
     worker: Worker,
     /// The model.
     pub(super) model: Arc<Model>,
+    /// What was loaded, to load it again.
+    spec: LoadSpec,
     interrupt: Interrupt,
 }
 
 impl Driver {
-    /// Loads the model of `globals` with `n_slots` sequences side by side.
+    /// Loads `files`, the model of `globals`, with `n_slots` sequences side by side.
     ///
     /// Until this is done, Ctrl-C ends the program as it would any other.
     ///
     /// # Errors
-    /// What is wrong with the checkpoint, the device, or the fit of both.
-    pub(super) fn load(globals: &Globals, n_slots: usize) -> anyhow::Result<Self> {
+    /// What is wrong with the device, or its fit with the model.
+    pub(super) fn load(globals: &Globals, files: Arc<Files>, n_slots: usize) -> anyhow::Result<Self> {
+        let gpu = globals.gpu_options()?;
+        let spec = LoadSpec { files, gpu, n_slots, memory_budget: globals.memory_budget };
         let worker = Worker::start()?;
-        let gpu = globals.gpu_options();
-        let asked = gpu.adapter.is_some();
-        let options = globals.load_options(n_slots);
-        worker.send(Command::Load(LoadSpec { model: globals.model.clone(), gpu, options }))?;
-        let mut bar = LoadBar::new();
-        let model = loop {
-            match worker.next()? {
-                Event::Opened { adapter, plan, warnings } => {
-                    if adapter.is_cpu() && !asked {
-                        note::no_gpu(&adapter.name);
-                    }
-                    for warning in warnings {
-                        note::warning(&warning);
-                    }
-                    if globals.verbose || globals.model.is_some() {
-                        note::plan(&globals.model_name(), &adapter.name, &plan);
-                    }
-                }
-                Event::Loading(progress) => bar.update(progress),
-                Event::Loaded(model) => break model,
-                Event::Failed(error) => return Err(error.into()),
-                _ => {}
-            }
-        };
-        drop(bar);
+        let model = load(&worker, &spec, globals.verbose || globals.model.is_some())?;
         let interrupt = Interrupt::install(&worker)?;
-        Ok(Self { worker, model, interrupt })
+        Ok(Self { worker, model, spec, interrupt })
+    }
+
+    /// Loads the model again, on a new device.
+    ///
+    /// # Errors
+    /// As [`Driver::load`]; then there is no model until this succeeds.
+    pub(super) fn reload(&mut self) -> anyhow::Result<()> {
+        self.model = load(&self.worker, &self.spec, false)?;
+        Ok(())
     }
 
     /// Generates one reply; `on_text` gets its text as it comes. Ctrl-C ends the reply, a second one the program.
@@ -75,7 +65,7 @@ impl Driver {
             if text.is_empty() || failed.is_some() {
                 return Ok(());
             }
-            if let Err(error) = on_text(text) {
+            if let Err(error) = on_text(&output::shown(text)) {
                 failed = Some(error);
                 return self.worker.send(Command::Stop);
             }
@@ -90,7 +80,7 @@ impl Driver {
                 }
                 Event::BeamStep { len } => reading.searching(len),
                 Event::Done(reply) => break reply,
-                Event::Failed(error) => return Err(error.into()),
+                Event::Failed(error) => return Err(error),
                 _ => {}
             }
         };
@@ -110,7 +100,7 @@ impl Driver {
         loop {
             match self.worker.next()? {
                 Event::Logits(logits) => return Ok(logits),
-                Event::Failed(error) => return Err(error.into()),
+                Event::Failed(error) => return Err(error),
                 _ => {}
             }
         }
@@ -122,6 +112,28 @@ impl Driver {
     /// When the worker has ended.
     pub(super) fn clear(&mut self) -> anyhow::Result<()> {
         self.worker.send(Command::Clear)
+    }
+}
+
+/// Has `worker` load `spec`; shows how far it is, and the memory plan when `tell_plan`.
+fn load(worker: &Worker, spec: &LoadSpec, tell_plan: bool) -> anyhow::Result<Arc<Model>> {
+    worker.send(Command::Load(spec.clone()))?;
+    let mut bar = LoadBar::new();
+    loop {
+        match worker.next()? {
+            Event::Opened { adapter, plan } => {
+                if adapter.is_cpu() && spec.gpu.adapter.is_none() {
+                    note::no_gpu(&adapter.name);
+                }
+                if tell_plan {
+                    note::plan(&spec.files.name, &adapter.name, &plan);
+                }
+            }
+            Event::Loading(progress) => bar.update(progress),
+            Event::Loaded(model) => return Ok(model),
+            Event::Failed(error) => return Err(error),
+            _ => {}
+        }
     }
 }
 

@@ -11,11 +11,17 @@ use guanaco_engine::session::FinishReason;
 use serde::{Deserialize, Serialize};
 
 use super::driver::Driver;
-use super::{Globals, input, note, output};
+use super::generate::no_tokenizer;
+use super::{Globals, Interrupted, input, note, output};
 use crate::chat::{Chat, Turn, reply_text};
 
 /// Measures how good a model is
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  guanaco eval dialogues heldout.jsonl             exact matches by skill and language
+  guanaco eval dialogues heldout.jsonl --min 90    exit code 1 when a cell is below 90 %
+  guanaco eval dialogues --help                    the form of the file")]
 pub struct Args {
     #[command(subcommand)]
     what: What,
@@ -194,7 +200,9 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
         .collect::<anyhow::Result<Vec<_>>>()?;
     ensure!(!dialogues.is_empty(), "there is no dialogue in {name}");
 
-    let mut driver = Driver::load(globals, 1)?;
+    let files = globals.open_files()?;
+    ensure!(files.tokenizer.is_some(), no_tokenizer(&files.name));
+    let mut driver = Driver::load(globals, files, 1)?;
     let (mut table, mut wrong) = (Table::default(), Vec::new());
     let count = dialogues.len();
     for (done, (line, dialogue)) in dialogues.into_iter().enumerate() {
@@ -231,12 +239,12 @@ fn answer(driver: &mut Driver, dialogue: &Dialogue) -> anyhow::Result<String> {
         messages: dialogue.history.clone(),
         ..Conversation::default()
     };
-    let pending = chat.prepare(Turn::Say(dialogue.input.clone()), &driver.model)?;
+    let pending = chat.prepare(Turn::Say(dialogue.input.clone()), &driver.model.files)?;
     if let Some(expected) = dialogue.prompt.as_ref().filter(|expected| **expected != pending.prompt.text) {
         bail!("the prompt is {:?}, expected {expected:?}", pending.prompt.text);
     }
     let reply = driver.generate(pending.request, &mut |_| Ok(()))?;
-    ensure!(reply.finish != FinishReason::Stopped, "stopped");
+    ensure!(reply.finish != FinishReason::Stopped, Interrupted);
     Ok(reply_text(&pending.prompt, &reply.text))
 }
 
@@ -264,7 +272,11 @@ fn report(args: &Dialogues, table: &Table, wrong: &[Wrong]) -> anyhow::Result<()
     let mut out = output::stdout();
     table.print(&mut out)?;
     for Wrong { line, skill, lang, input, answer, reply } in wrong.iter().take(args.wrong) {
-        writeln!(out, "\nline {line}, {skill} in {lang}: {input}\n  expected  {answer}\n  got       {reply}")?;
+        writeln!(
+            out,
+            "\nline {line}, {skill} in {lang}: {input}\n  expected  {answer}\n  got       {}",
+            output::shown(reply)
+        )?;
     }
     out.flush()?;
     if sum.right < sum.total && args.wrong == 0 {

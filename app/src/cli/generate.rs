@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use guanaco_engine::prompt::Notice;
 use guanaco_engine::sampler::EarlyStopping;
 use guanaco_engine::session::{BeamResult, FinishReason, Reply, Request, Timings};
@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::driver::Driver;
 use super::input::{self, Ids};
 use super::sampling::{MAX_NEW_TOKENS, PromptArgs, SamplingArgs, parse};
-use super::{Globals, note, output};
+use super::{Globals, Interrupted, note, output, wrong_usage};
 use crate::chat::{Chat, Turn, reply_text};
 
 /// Generates a reply to a text, or to token ids
@@ -30,7 +30,9 @@ Examples:
 --json: {\"prompt_ids\":[…],\"ids\":[the new ones],\"text\":\"…\",\"finish\":\"eos\" | \"max_tokens\" | \"context_full\" |
   \"stopped\" | {\"stop_string\":\"…\"},\"cached\":N,\"new\":N,\"seed\":N,\"timings\":{\"prefill_s\":…,\"prefill_tokens\":N,
   \"prefill_tok_per_s\":…,\"decode_s\":…,\"decode_tokens\":N,\"decode_tok_per_s\":…,\"first_token_s\":…},
-  \"beams\":[{\"ids\":[…],\"text\":\"…\",\"score\":…,\"finish\":…}], with --chat also \"prompt\":\"…\",\"notices\":[…]}"
+  \"beams\":[{\"ids\":[…],\"text\":\"…\",\"score\":…,\"finish\":…}], with --chat also \"prompt\":\"…\",\"notices\":[…],
+  and \"name\":\"…\" when the text begins with the name of --character}
+Ctrl-C ends the reply: what there is of it is printed, and the exit code is 130."
 )]
 pub struct Args {
     /// The text: itself, @FILE, or - for stdin
@@ -43,7 +45,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "ids")]
     pub chat: bool,
     /// Leaves BOS out in front of a raw text
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["ids", "chat"])]
     pub no_bos: bool,
     /// The most new tokens
     #[arg(long, short = 'n', value_name = "N", default_value_t = MAX_NEW_TOKENS)]
@@ -61,12 +63,12 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=64))]
     pub num_beams: u64,
     /// Beam search: above 0 favours long sequences, below 0 short ones
-    #[arg(long, value_name = "X", default_value_t = 1.0, allow_hyphen_values = true)]
+    #[arg(long, value_name = "X", default_value_t = 1.0, allow_hyphen_values = true, requires = "num_beams")]
     pub length_penalty: f32,
     /// Beam search: `true` ends it as soon as as many sequences have ended as there are beams, `never` only when no better
     /// one can come; the flag alone is `true`
     #[arg(long, value_name = "WHEN", default_value = "false", default_missing_value = "true", num_args = 0..=1,
-        require_equals = true, value_parser = parse::<EarlyStopping>)]
+        require_equals = true, requires = "num_beams", value_parser = parse::<EarlyStopping>)]
     pub early_stopping: EarlyStopping,
     /// Beam search: how many sequences to print, best first
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -96,6 +98,8 @@ struct Report<'a> {
     prompt: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     notices: &'a [Notice],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
 }
 
 /// Durations in seconds, rates in tokens a second; null where nothing was measured.
@@ -131,15 +135,22 @@ impl From<&Timings> for TimingsReport {
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     let text = args.prompt.as_deref().map(input::text).transpose()?;
     ensure!(text.as_ref().is_none_or(|text| !text.is_empty()), "the prompt is empty");
+    if let Some(flag) = args.prompt_args.given().filter(|_| !args.chat) {
+        return Err(wrong_usage(
+            "generate",
+            format!("{flag} needs --chat: otherwise the text goes to the model as it is"),
+        ));
+    }
+    args.prompt_args.check("generate")?;
     let num_beams = usize::try_from(args.num_beams)?;
     let sampler = args.sampling.config(num_beams == 1);
+    args.sampling.check(&sampler).map_err(|message| wrong_usage("generate", message))?;
     sampler.validate()?;
     let mut chat = Chat::new(sampler, args.max_new_tokens);
     args.prompt_args.apply(&mut chat.conversation)?;
     chat.preset = args.prompt_args.preset.unwrap_or_default();
 
-    let mut driver = Driver::load(globals, num_beams)?;
-    let model = driver.model.clone();
+    let model = globals.open_files()?;
     let (mut request, prompt) = match (text, &args.ids) {
         (Some(text), _) if args.chat => {
             let pending = chat.prepare(Turn::Say(text), &model)?;
@@ -158,7 +169,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
             (Request { prompt_ids, eos: model.eos.clone(), ..Request::default() }, None)
         }
     };
-    request.sampler = chat.sampler;
+    request.sampler = chat.sampler.clone();
     request.max_new_tokens = args.max_new_tokens;
     request.stop.extend(args.stop);
     if let Some(Ids(eos)) = args.eos {
@@ -169,6 +180,10 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     request.length_penalty = args.length_penalty;
     request.early_stopping = args.early_stopping;
     request.num_return_sequences = args.num_return_sequences;
+
+    // A 7B takes minutes to load: what is wrong with the request is said before.
+    model.check(&request, num_beams)?;
+    let mut driver = Driver::load(globals, model.clone(), num_beams)?;
 
     let prompt_ids = request.prompt_ids.clone();
     let seed = request.sampler.seed;
@@ -184,7 +199,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     })?;
     if args.json {
         let text = prompt.as_ref().map_or_else(|| reply.text.clone(), |prompt| reply_text(prompt, &reply.text));
-        return output::json(&Report {
+        output::json(&Report {
             prompt_ids: &prompt_ids,
             ids: &reply.ids,
             text: &text,
@@ -196,15 +211,18 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
             beams: &reply.beams,
             prompt: prompt.as_ref().map(|prompt| prompt.text.as_str()),
             notices: prompt.as_ref().map_or(&[], |prompt| &prompt.notices),
-        });
-    }
-    if streams {
+            name: chat.speaker(&text),
+        })?;
+    } else if streams {
         print("\n")?;
     } else {
         print_sequences(&reply, model.tokenizer.is_some())?;
     }
-    if std::io::stderr().is_terminal() {
+    if !args.json && std::io::stderr().is_terminal() {
         note::dim(&format!("{} · seed {seed}", stats(&reply)));
+    }
+    if reply.finish == FinishReason::Stopped {
+        bail!(Interrupted);
     }
     Ok(())
 }
@@ -223,7 +241,7 @@ fn print_sequences(reply: &Reply, has_text: bool) -> std::io::Result<()> {
     let sequences = if reply.beams.is_empty() { &best[..] } else { &reply.beams };
     for sequence in sequences {
         if has_text {
-            writeln!(out, "{:.4}\t{}", sequence.score, sequence.text)?;
+            writeln!(out, "{:.4}\t{}", sequence.score, output::shown(&sequence.text))?;
         } else {
             let ids: Vec<String> = sequence.ids.iter().map(u32::to_string).collect();
             writeln!(out, "{}", ids.join(","))?;

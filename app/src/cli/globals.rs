@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use guanaco_engine::file::Checkpoint;
+use anyhow::ensure;
 use guanaco_engine::gpu::{Gpu, GpuOptions};
-use guanaco_engine::model::{Llama, LoadOptions, memory_plan};
+use guanaco_engine::kernels::KERNELS;
+use guanaco_engine::model::LoadOptions;
 
-use super::progress::LoadBar;
-use crate::checkpoint;
+use crate::checkpoint::{self, Files};
 
 /// Options that every subcommand takes.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -35,20 +35,25 @@ pub struct Globals {
 
 impl Globals {
     /// The options that the device is opened with: the environment's, and `--adapter` above it.
-    pub fn gpu_options(&self) -> GpuOptions {
+    ///
+    /// # Errors
+    /// When `GUANACO_CPU_KERNELS` names a kernel that there is not.
+    pub fn gpu_options(&self) -> anyhow::Result<GpuOptions> {
         let mut options = GpuOptions::from_env();
+        options.cpu_kernels.retain(|name| !name.is_empty());
+        check_kernels(&options.cpu_kernels)?;
         if self.adapter.is_some() {
             options.adapter = self.adapter.clone();
         }
-        options
+        Ok(options)
     }
 
     /// The device. When only software was found, stderr says so in one loud line.
     ///
     /// # Errors
-    /// As [`Gpu::open`].
+    /// As [`Globals::gpu_options`] and [`Gpu::open`].
     pub fn open_gpu(&self) -> anyhow::Result<Arc<Gpu>> {
-        let options = self.gpu_options();
+        let options = self.gpu_options()?;
         let asked = options.adapter.is_some();
         let gpu = Gpu::open(options)?;
         if gpu.facts().is_cpu() && !asked {
@@ -57,12 +62,16 @@ impl Globals {
         Ok(Arc::new(gpu))
     }
 
-    /// The checkpoint of `--model`, or the embedded one.
+    /// The files of `--model`, or of the embedded model, with `--context`; what is odd in them goes to stderr.
     ///
     /// # Errors
-    /// As [`Checkpoint::open`].
-    pub fn open_checkpoint(&self) -> anyhow::Result<Checkpoint> {
-        Ok(checkpoint::open(self.model.as_deref())?)
+    /// As [`Files::open`].
+    pub fn open_files(&self) -> anyhow::Result<Arc<Files>> {
+        let files = Files::open(self.model.as_deref(), self.context)?;
+        for warning in &files.config.warnings {
+            super::note::warning(warning);
+        }
+        Ok(Arc::new(files))
     }
 
     /// What the model is called in messages.
@@ -74,24 +83,19 @@ impl Globals {
     pub fn load_options(&self, n_slots: usize) -> LoadOptions {
         LoadOptions { max_seq_len: self.context, n_slots, memory_budget: self.memory_budget }
     }
+}
 
-    /// The model on the device, for what needs no session; a progress bar on a terminal.
-    ///
-    /// # Errors
-    /// What is wrong with the checkpoint, the device, or the fit of both.
-    pub fn load_model(&self, n_slots: usize) -> anyhow::Result<(Checkpoint, Llama)> {
-        let checkpoint = self.open_checkpoint()?;
-        let config = guanaco_engine::model::Config::load(&checkpoint)?;
-        let gpu = self.open_gpu()?;
-        let options = self.load_options(n_slots);
-        if self.verbose || self.model.is_some() {
-            let plan = memory_plan(&config, &options, gpu.tier().profile);
-            super::note::plan(&self.model_name(), &gpu.facts().name, &plan);
-        }
-        let mut bar = LoadBar::new();
-        let model = Llama::load(gpu, &checkpoint, &options, &mut |progress| bar.update(progress))?;
-        Ok((checkpoint, model))
+/// Refuses names that are no kernels: a misspelt one would run nothing in the shader's place.
+fn check_kernels(names: &[String]) -> anyhow::Result<()> {
+    for name in names {
+        let known: Vec<&str> = KERNELS.iter().map(|kernel| kernel.name).collect();
+        ensure!(
+            known.contains(&name.as_str()),
+            "GUANACO_CPU_KERNELS: there is no kernel `{name}`; there are: {}",
+            known.join(", ")
+        );
     }
+    Ok(())
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

@@ -5,14 +5,14 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use guanaco_engine::file::Checkpoint;
-use guanaco_engine::gpu::{MemoryPlan, Profile};
-use guanaco_engine::model::{Config, memory_plan};
+use guanaco_engine::gpu::{MemoryItem, MemoryPlan, Profile};
+use guanaco_engine::model::{Config, LoadOptions, RopeScaling, memory_plan};
 use guanaco_engine::weights::names::resolve;
 use serde::Serialize;
 
 use super::devices::size;
 use super::{Globals, note, output};
-use crate::checkpoint;
+use crate::checkpoint::{self, context_len};
 
 /// Shows what a checkpoint holds and what it will take on a device; needs no GPU
 #[derive(clap::Args, Debug)]
@@ -23,7 +23,9 @@ Examples:
   guanaco inspect model.safetensors --tensors
 
 --json: {\"path\":…,\"config\":{…},\"parameters\":N,\"bytes\":N,\"dtypes\":{\"F16\":N,…},\"tokenizer\":file or null,
-  \"tensors\":[{\"name\":…,\"dtype\":…,\"shape\":[…],\"file\":…}],\"memory\":[{\"what\":…,\"bytes\":N}],\"warnings\":[…]}")]
+  \"tensors\":[{\"name\":…,\"dtype\":…,\"shape\":[…],\"file\":…}],\"memory\":[{\"what\":…,\"bytes\":N}] on a GPU,
+  \"memory_software\":the same on software Vulkan,\"warnings\":[…]};
+  config.rope_scaling is null or {\"type\":\"linear\",\"factor\":N} or {\"type\":\"llama3\",…}")]
 pub struct Args {
     /// The checkpoint [default: --model, or the embedded one]
     #[arg(value_hint = clap::ValueHint::AnyPath)]
@@ -36,6 +38,19 @@ pub struct Args {
     pub json: bool,
 }
 
+/// What the model will take, by the kind of device: software Vulkan reads a prompt in shorter chunks.
+struct Plans {
+    gpu: MemoryPlan,
+    software: MemoryPlan,
+}
+
+impl Plans {
+    fn new(config: &Config, options: &LoadOptions) -> Self {
+        let [gpu, software] = [Profile::Gpu, Profile::Cpu].map(|profile| memory_plan(config, options, profile));
+        Self { gpu, software }
+    }
+}
+
 #[derive(Serialize)]
 struct Report {
     path: String,
@@ -45,7 +60,8 @@ struct Report {
     dtypes: BTreeMap<&'static str, usize>,
     tokenizer: Option<&'static str>,
     tensors: Vec<Tensor>,
-    memory: Vec<guanaco_engine::gpu::MemoryItem>,
+    memory: Vec<MemoryItem>,
+    memory_software: Vec<MemoryItem>,
     warnings: Vec<String>,
 }
 
@@ -61,12 +77,46 @@ struct Sizes {
     max_seq_len: usize,
     rms_eps: f32,
     rope_theta: f64,
-    rope_scaling: String,
+    /// Null without scaling.
+    rope_scaling: Option<Scaling>,
     tied_embeddings: bool,
     attention_bias: bool,
     mlp_bias: bool,
     bos_id: Option<u32>,
     eos_ids: Vec<u32>,
+}
+
+/// How RoPE is stretched, in the words of `config.json`.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Scaling {
+    Linear { factor: f64 },
+    Llama3 { factor: f64, low_freq_factor: f64, high_freq_factor: f64, original_max_position_embeddings: f64 },
+}
+
+impl Scaling {
+    fn of(scaling: RopeScaling) -> Option<Self> {
+        match scaling {
+            RopeScaling::None => None,
+            RopeScaling::Linear { factor } => Some(Self::Linear { factor }),
+            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => {
+                Some(Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings })
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Scaling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Linear { factor } => write!(f, "linear scaling by {factor}"),
+            Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => write!(
+                f,
+                "llama3 scaling by {factor} (low {low_freq_factor}, high {high_freq_factor}, from a context of \
+                 {original_max_position_embeddings})"
+            ),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -87,20 +137,21 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     let config = Config::load(&checkpoint)?;
     // Finds what is missing or has the wrong shape.
     resolve(&checkpoint, &config.dims())?;
-    let plan = memory_plan(&config, &globals.load_options(1), Profile::Gpu);
+    context_len(globals.context, config.max_seq_len)?;
+    let plans = Plans::new(&config, &globals.load_options(1));
     let label = path.as_ref().map_or_else(|| checkpoint::name(None), |path| path.display().to_string());
-    let report = report(label, &checkpoint, &config, &plan)?;
+    let report = report(label, &checkpoint, &config, &plans)?;
     if args.json {
         return output::json(&report);
     }
     for warning in &config.warnings {
         note::warning(warning);
     }
-    print(&report, &plan, args.tensors)?;
+    print(&report, &plans, args.tensors)?;
     Ok(())
 }
 
-fn report(path: String, checkpoint: &Checkpoint, config: &Config, plan: &MemoryPlan) -> anyhow::Result<Report> {
+fn report(path: String, checkpoint: &Checkpoint, config: &Config, plans: &Plans) -> anyhow::Result<Report> {
     let views = || checkpoint.names().filter_map(|name| checkpoint.tensor(name));
     let mut dtypes = BTreeMap::new();
     for view in views() {
@@ -125,7 +176,7 @@ fn report(path: String, checkpoint: &Checkpoint, config: &Config, plan: &MemoryP
             max_seq_len: config.max_seq_len,
             rms_eps: config.rms_eps,
             rope_theta: config.rope_theta,
-            rope_scaling: format!("{:?}", config.rope_scaling),
+            rope_scaling: Scaling::of(config.rope_scaling),
             tied_embeddings: config.tied_embeddings,
             attention_bias: config.attention_bias,
             mlp_bias: config.mlp_bias,
@@ -144,12 +195,13 @@ fn report(path: String, checkpoint: &Checkpoint, config: &Config, plan: &MemoryP
                 file: view.path().file_name().unwrap_or_default().to_string_lossy().into_owned(),
             })
             .collect(),
-        memory: plan.items.clone(),
+        memory: plans.gpu.items.clone(),
+        memory_software: plans.software.items.clone(),
         warnings: config.warnings.clone(),
     })
 }
 
-fn print(report: &Report, plan: &MemoryPlan, all: bool) -> std::io::Result<()> {
+fn print(report: &Report, plans: &Plans, all: bool) -> std::io::Result<()> {
     let mut out = output::stdout();
     let sizes = &report.config;
     writeln!(out, "{}", report.path)?;
@@ -167,7 +219,8 @@ fn print(report: &Report, plan: &MemoryPlan, all: bool) -> std::io::Result<()> {
     let tied = if sizes.tied_embeddings { ", the embedding is lm_head too" } else { "" };
     writeln!(out, "  vocabulary       {}{tied}", sizes.vocab_size)?;
     writeln!(out, "  context          {}", sizes.max_seq_len)?;
-    writeln!(out, "  RoPE             theta {}, {}", sizes.rope_theta, sizes.rope_scaling)?;
+    let scaling = sizes.rope_scaling.as_ref().map(|scaling| format!(", {scaling}")).unwrap_or_default();
+    writeln!(out, "  RoPE             theta {}{scaling}", sizes.rope_theta)?;
     writeln!(out, "  RMSNorm          eps {:e}", sizes.rms_eps)?;
     writeln!(out, "  tokenizer        {}", report.tokenizer.unwrap_or("none: only ids can go in and out"))?;
     let dtypes: Vec<_> = report.dtypes.iter().map(|(dtype, count)| format!("{count} {dtype}")).collect();
@@ -177,7 +230,9 @@ fn print(report: &Report, plan: &MemoryPlan, all: bool) -> std::io::Result<()> {
             writeln!(out, "    {:<56} {:<5} {:?}  {}", tensor.name, tensor.dtype, tensor.shape, tensor.file)?;
         }
     }
-    writeln!(out, "memory on a device")?;
-    writeln!(out, "{plan}")?;
-    Ok(())
+    if plans.gpu.total() == plans.software.total() {
+        writeln!(out, "memory on a device\n{}", plans.gpu)
+    } else {
+        writeln!(out, "memory on a GPU\n{}\nmemory on software Vulkan\n{}", plans.gpu, plans.software)
+    }
 }

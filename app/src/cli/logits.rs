@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use guanaco_engine::session::Request;
 use serde::Serialize;
 
 use super::driver::Driver;
@@ -40,7 +41,9 @@ struct Report<'a> {
 /// What is wrong with the ids, the checkpoint or the device.
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     let Ids(ids) = args.ids;
-    let mut driver = Driver::load(globals, 1)?;
+    let model = globals.open_files()?;
+    model.check(&Request { prompt_ids: ids.clone(), ..Request::default() }, 1)?;
+    let mut driver = Driver::load(globals, model.clone(), 1)?;
     let logits = driver.logits(ids.clone())?;
     if args.json {
         return output::json(&Report { ids: &ids, logits: &logits });
@@ -53,8 +56,8 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     writeln!(out, "{:>7}  {:>10}  {:>8}  piece", "id", "logit", "prob.")?;
     for id in order.into_iter().take(args.top) {
         let share = f64::from(logits[id] - best).exp() / sum * 100.0;
-        let piece = driver.model.tokenizer.as_ref().and_then(|tokenizer| tokenizer.piece(id as u32));
-        writeln!(out, "{id:>7}  {:>10.4}  {share:>7.3}%  {}", logits[id], piece.unwrap_or_default())?;
+        let piece = model.tokenizer.as_ref().and_then(|tokenizer| tokenizer.piece(id as u32));
+        writeln!(out, "{id:>7}  {:>10.4}  {share:>7.3}%  {}", logits[id], output::shown(&piece.unwrap_or_default()))?;
     }
     out.flush()?;
     Ok(())

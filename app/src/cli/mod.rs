@@ -22,7 +22,8 @@ pub mod tokenize;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub use globals::Globals;
 
@@ -41,7 +42,7 @@ Examples:
   guanaco devices                               the GPUs that it finds
 
 Environment: GUANACO_ADAPTER picks the GPU as --adapter does; NO_COLOR switches colours off.
-Exit codes: 0 done, 1 failed, 2 wrong usage."
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 ended by Ctrl-C."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -77,7 +78,35 @@ enum Command {
     Completions(completions::Args),
 }
 
-/// Runs the command line; the exit code is 0 for success, 1 for failure, 2 for wrong usage.
+/// What a command ends with that Ctrl-C ended, after it has printed what there is.
+#[derive(Debug)]
+pub struct Interrupted;
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+/// The exit code of a program that SIGINT ended, as shells count it.
+const INTERRUPTED: u8 = 130;
+
+/// Wrong usage that clap cannot see: an error in its form, and with its exit code.
+fn wrong_usage(subcommand: &str, message: impl std::fmt::Display) -> anyhow::Error {
+    let mut cli = Cli::command();
+    cli.build();
+    let command = cli.find_subcommand_mut(subcommand);
+    command
+        .map_or_else(
+            || clap::Error::raw(ErrorKind::ArgumentConflict, &message),
+            |command| command.error(ErrorKind::ArgumentConflict, &message),
+        )
+        .into()
+}
+
+/// Runs the command line; the exit code is 0 for success, 1 for failure, 2 for wrong usage, 130 when Ctrl-C ended it.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -90,18 +119,23 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            note::error(&error);
-            ExitCode::FAILURE
-        }
+        Err(error) if error.chain().any(|cause| cause.is::<Interrupted>()) => ExitCode::from(INTERRUPTED),
+        Err(error) => match error.downcast_ref::<clap::Error>() {
+            Some(usage) => {
+                let _ = usage.print();
+                ExitCode::from(usage.exit_code() as u8)
+            }
+            None => {
+                note::error(&error);
+                ExitCode::FAILURE
+            }
+        },
     }
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     let globals = cli.globals;
-    if globals.verbose || std::env::var_os("RUST_LOG").is_some() {
-        log();
-    }
+    log(globals.verbose || std::env::var_os("RUST_LOG").is_some());
     match cli.command {
         Some(Command::Chat(args)) => chat::run(args, &globals),
         Some(Command::Demo(args)) => demo::run(args, &globals),
@@ -119,9 +153,14 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// Sends the engine's log to stderr; `RUST_LOG` says what of it.
-fn log() {
+/// Sends the engine's warnings to stderr, a plain line each; when `all`, its log, of which `RUST_LOG` may choose.
+fn log(all: bool) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,guanaco_engine=debug"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).without_time();
+    if all {
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,guanaco_engine=debug"));
+        subscriber.with_env_filter(filter).init();
+    } else {
+        subscriber.with_max_level(tracing::Level::WARN).event_format(note::PlainWarning).init();
+    }
 }

@@ -3,6 +3,10 @@
 use std::io::{IsTerminal as _, Write as _};
 
 use guanaco_engine::gpu::MemoryPlan;
+use tracing::Event;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
 
 /// Whether a stream may be coloured: it is a terminal, and neither `NO_COLOR` nor `TERM=dumb` forbids it.
 pub(crate) fn colour(is_terminal: bool) -> bool {
@@ -58,6 +62,21 @@ pub(crate) fn no_gpu(name: &str) {
 /// Something odd that was dealt with.
 pub(crate) fn warning(text: &str) {
     line("33", &format!("warning: {text}"));
+}
+
+/// An event of the engine's log in the form of a [`warning`].
+pub(crate) struct PlainWarning;
+
+impl<S, N> FormatEvent<S, N> for PlainWarning
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> std::fmt::Result {
+        let mut text = String::from("warning: ");
+        context.format_fields(Writer::new(&mut text), event)?;
+        writeln!(out, "{}", style(colour(std::io::stderr().is_terminal()), "33", &text))
+    }
 }
 
 /// A dimmed line.

@@ -1,6 +1,7 @@
 //! stdout, which carries results and nothing else.
 
-use std::io::{BufWriter, StdoutLock, Write};
+use std::borrow::Cow;
+use std::io::{BufWriter, IsTerminal as _, StdoutLock, Write};
 
 use serde::Serialize;
 
@@ -32,6 +33,17 @@ pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A model's text as stdout may have it: exactly in a pipe; on a terminal without the control characters that could change
+/// its title, colours or keys (only `\n` and `\t` stay).
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+    if std::io::stdout().is_terminal() { harmless(text) } else { Cow::Borrowed(text) }
+}
+
+fn harmless(text: &str) -> Cow<'_, str> {
+    let harms = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if text.contains(harms) { Cow::Owned(text.replace(harms, "")) } else { Cow::Borrowed(text) }
+}
+
 /// Whether `error` only says that nobody reads stdout any more (`guanaco … | head`).
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
@@ -42,4 +54,15 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
         };
         kind == Some(std::io::ErrorKind::BrokenPipe)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::harmless;
+
+    #[test]
+    fn no_control_character_reaches_a_terminal() {
+        assert_eq!(harmless("a\u{1b}]0;title\u{7}b\r\u{9b}1m\u{7f}"), "a]0;titleb1m");
+        assert_eq!(harmless("Grüß\tdich,\n世界 🦙"), "Grüß\tdich,\n世界 🦙");
+    }
 }

@@ -3,7 +3,9 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
-use guanaco_engine::prompt::{BuildOptions, Conversation, Dropped, Neutralised, Notice, Prompt, Section, build};
+use guanaco_engine::prompt::{
+    BuildOptions, Conversation, Dropped, Neutralised, Notice, Prompt, Section, SectionKind, build,
+};
 use serde::Serialize;
 
 use super::sampling::PromptArgs;
@@ -60,6 +62,7 @@ struct Report<'a> {
 /// # Errors
 /// When the file is not of its form, or the prompt cannot be built.
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
+    args.prompt_args.check("prompt")?;
     let mut conversation = Conversation::from_messages(&input::file(&args.messages)?)?;
     args.prompt_args.apply(&mut conversation)?;
     let path = globals.model.as_deref();
@@ -101,12 +104,43 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
 pub(super) fn account(prompt: &Prompt) {
     let count = |tokens: Option<usize>| tokens.map_or("?".to_owned(), |tokens| tokens.to_string());
     note::dim("---");
-    for section in &prompt.sections {
-        let kind = format!("{:?}", section.kind).to_lowercase();
-        note::dim(&format!("{kind:<10} {:>6} tokens", count(section.tokens)));
+    for (kind, tokens) in rows(&prompt.sections) {
+        note::dim(&format!("{:<10} {:>6} tokens", format!("{kind:?}").to_lowercase(), count(tokens)));
     }
     note::dim(&format!("{:<10} {:>6} tokens", "all", count(prompt.ids.as_ref().map(Vec::len))));
     for notice in &prompt.notices {
         note::warning(&notice.text);
+    }
+}
+
+/// The sections by kind, in the order of the prompt; the frame is one, though it stands around all others.
+fn rows(sections: &[Section]) -> Vec<(SectionKind, Option<usize>)> {
+    let mut rows: Vec<(SectionKind, Option<usize>)> = Vec::new();
+    for section in sections {
+        match rows.iter_mut().find(|(kind, _)| *kind == section.kind) {
+            Some((_, sum)) => *sum = sum.zip(section.tokens).map(|(sum, tokens)| sum + tokens),
+            None => rows.push((section.kind, section.tokens)),
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_one_row() {
+        let section = |kind, tokens| Section { kind, start: 0, end: 0, tokens };
+        let sections = |third| {
+            [
+                section(SectionKind::Frame, Some(3)),
+                section(SectionKind::Input, Some(5)),
+                section(SectionKind::Frame, third),
+            ]
+        };
+        let expected = [(SectionKind::Frame, Some(5)), (SectionKind::Input, Some(5))];
+        assert_eq!(rows(&sections(Some(2))), expected);
+        assert_eq!(rows(&sections(None))[0], (SectionKind::Frame, None));
     }
 }

@@ -54,6 +54,19 @@ impl SamplingArgs {
             None if greedy => SamplerConfig::greedy(),
             None => SamplerConfig::default(),
         };
+        let seed = crate::chat::random_seed();
+        self.above(&SamplerConfig { greedy: base.greedy || greedy, seed, ..base })
+    }
+
+    /// The values of a saved chat, with those above them that were given. A preset or `--greedy` starts from itself.
+    pub(super) fn resume(&self, saved: &SamplerConfig) -> SamplerConfig {
+        match self.sampling.is_some() || self.greedy {
+            true => self.above(&SamplerConfig { seed: saved.seed, ..self.config(true) }),
+            false => self.above(saved),
+        }
+    }
+
+    fn above(&self, base: &SamplerConfig) -> SamplerConfig {
         SamplerConfig {
             temperature: self.temperature.unwrap_or(base.temperature),
             top_k: self.top_k.unwrap_or(base.top_k),
@@ -62,8 +75,25 @@ impl SamplingArgs {
             typical_p: self.typical_p.unwrap_or(base.typical_p),
             repetition_penalty: self.repetition_penalty.unwrap_or(base.repetition_penalty),
             no_repeat_ngram: self.no_repeat_ngram.unwrap_or(base.no_repeat_ngram),
-            greedy: base.greedy || greedy,
-            seed: self.seed.unwrap_or_else(crate::chat::random_seed),
+            greedy: base.greedy,
+            seed: self.seed.unwrap_or(base.seed),
+        }
+    }
+
+    /// What is wrong with the flags when `config` came of them: those that say how to draw, where nothing is drawn.
+    pub(super) fn check(&self, config: &SamplerConfig) -> Result<(), String> {
+        let drawing = [
+            ("--temperature", self.temperature.is_some()),
+            ("--top-k", self.top_k.is_some()),
+            ("--top-p", self.top_p.is_some()),
+            ("--min-p", self.min_p.is_some()),
+            ("--typical-p", self.typical_p.is_some()),
+        ];
+        match drawing.iter().find(|(_, given)| *given && config.greedy) {
+            Some((flag, _)) => Err(format!(
+                "{flag} says how tokens are drawn, and with --greedy, --num-beams or --sampling reference none is"
+            )),
+            None => Ok(()),
         }
     }
 }
@@ -90,6 +120,29 @@ pub(crate) struct PromptArgs {
 }
 
 impl PromptArgs {
+    /// The first flag that was given and means nothing without a chat format.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        let flags = [
+            ("--preset", self.preset.is_some()),
+            ("--system", self.system.is_some()),
+            ("--character", self.character.is_some()),
+            ("--force-name", self.force_name),
+            ("--lang", self.lang.is_some()),
+        ];
+        flags.into_iter().find_map(|(flag, given)| given.then_some(flag))
+    }
+
+    /// Refuses `--force-name` for nobody.
+    ///
+    /// # Errors
+    /// Wrong usage of `subcommand`.
+    pub(super) fn check(&self, subcommand: &str) -> anyhow::Result<()> {
+        match self.force_name && self.character.is_none() {
+            true => Err(super::wrong_usage(subcommand, "--force-name needs --character")),
+            false => Ok(()),
+        }
+    }
+
     /// Puts what was asked for into `conversation`.
     ///
     /// # Errors
@@ -131,5 +184,26 @@ mod tests {
         assert_eq!(args.config(true), SamplerPreset::Reference.config());
         let args = SamplingArgs { seed: Some(0), repetition_penalty: Some(1.2), ..SamplingArgs::default() };
         assert_eq!(args.config(false), SamplerConfig { repetition_penalty: 1.2, ..SamplerConfig::greedy() });
+    }
+
+    #[test]
+    fn flags_override_a_saved_chat() {
+        let saved = SamplerConfig { temperature: 0.9, top_k: 3, seed: 7, ..SamplerConfig::default() };
+        assert_eq!(SamplingArgs::default().resume(&saved), saved);
+        let args = SamplingArgs { top_k: Some(5), ..SamplingArgs::default() };
+        assert_eq!(args.resume(&saved), SamplerConfig { top_k: 5, ..saved.clone() });
+        let args = SamplingArgs { greedy: true, ..SamplingArgs::default() };
+        assert_eq!(args.resume(&saved), SamplerConfig { seed: 7, ..SamplerConfig::greedy() });
+    }
+
+    #[test]
+    fn flags_that_would_do_nothing_are_refused() {
+        let args = SamplingArgs { min_p: Some(0.1), ..SamplingArgs::default() };
+        assert!(args.check(&args.config(true)).is_ok());
+        assert!(args.check(&args.config(false)).unwrap_err().contains("--min-p"));
+        let args = SamplingArgs { sampling: Some(SamplerPreset::Reference), ..args };
+        assert!(args.check(&args.config(true)).is_err());
+        let args = SamplingArgs { repetition_penalty: Some(1.1), greedy: true, ..SamplingArgs::default() };
+        assert!(args.check(&args.config(true)).is_ok());
     }
 }

@@ -25,6 +25,9 @@ pub struct Report {
     pub adapter: AdapterFacts,
     /// What the adapter can do: features and limits.
     pub tier: Tier,
+    /// Kernel variants that failed their self-test, so that others ran: kernel, variant, reason.
+    #[serde(default)]
+    pub fallbacks: Vec<String>,
     /// The model.
     pub model: Model,
     /// What the model takes on the device.
@@ -114,6 +117,9 @@ impl fmt::Display for Report {
         let Model { name, dim, n_layers, n_heads, n_kv_heads, vocab_size, .. } = &self.model;
         let heads = if n_kv_heads == n_heads { n_heads.to_string() } else { format!("{n_heads}/{n_kv_heads}") };
         writeln!(f, "adapter  {}", self.adapter)?;
+        for fallback in &self.fallbacks {
+            writeln!(f, "slower   another kernel runs in place of {fallback}")?;
+        }
         writeln!(f, "model    {name}: {n_layers} layers of {dim}, {heads} heads, vocabulary of {vocab_size}")?;
         writeln!(f, "loaded   in {:.2} s", self.load_s)?;
         writeln!(f, "memory")?;

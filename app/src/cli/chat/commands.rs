@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail, ensure};
 use guanaco_engine::prompt::{Character, Keywords, Preset, Source, System};
 
 use super::Talk;
+use super::save::Saved;
 use crate::chat::Turn;
 use crate::cli::{input, note, prompt};
 
@@ -19,10 +20,11 @@ pub(super) const NAMES: &[(&str, &str, &str)] = &[
     ("/regenerate", "", "makes the last reply again"),
     ("/undo", "", "takes your last message and its reply back"),
     ("/reset", "", "begins a new conversation; the System block and the character stay"),
-    ("/save", "[FILE]", "writes the conversation to a JSON file (guanaco chat --resume FILE)"),
+    ("/save", "[FILE]", "writes the conversation and its settings to a JSON file (guanaco chat --resume FILE)"),
     ("/prompt", "[TEXT]", "shows the exact prompt: the last one, or the one for TEXT"),
     ("/preset", "[NAME]", "shows or sets the prompt's format"),
     ("/stats", "", "shows figures of this chat"),
+    ("/reload", "", "loads the model again, on a new device; the conversation stays"),
     ("/help", "", "shows this; a message that begins with / is typed with two: //"),
     ("/quit", "", "leaves (Ctrl-D too)"),
 ];
@@ -89,6 +91,10 @@ impl Talk {
             ("/save", argument) => self.save(argument)?,
             ("/prompt", argument) => self.show_prompt(argument)?,
             ("/stats", _) => self.stats(),
+            ("/reload", _) => {
+                self.driver.reload()?;
+                note::dim("The model is loaded again; the conversation stays.");
+            }
             (name, _) => bail!("{name} is not written"),
         }
         Ok(())
@@ -226,9 +232,7 @@ impl Talk {
         };
         let ours = self.file.as_ref() == Some(&path);
         ensure!(ours || !path.exists(), "{} exists already: give another name", path.display());
-        let mut json = serde_json::to_string_pretty(&self.chat.conversation)?;
-        json.push('\n');
-        std::fs::write(&path, json).with_context(|| format!("cannot write {}", path.display()))?;
+        Saved::of(&self.chat).write(&path)?;
         note::dim(&format!("Saved; guanaco chat --resume {} goes on.", path.display()));
         self.file = Some(path);
         Ok(())
@@ -240,7 +244,7 @@ impl Talk {
             ("", Some((prompt, _))) => prompt,
             ("", None) => bail!("there was no prompt yet; /prompt TEXT shows the one for TEXT"),
             (text, _) => {
-                built = self.chat.prepare(Turn::Say(text.to_owned()), &self.driver.model)?.prompt;
+                built = self.chat.prepare(Turn::Say(text.to_owned()), &self.driver.model.files)?.prompt;
                 &built
             }
         };
@@ -253,7 +257,10 @@ impl Talk {
         let totals = &self.totals;
         let rate = |tokens: usize, seconds: f64| if seconds > 0.0 { tokens as f64 / seconds } else { 0.0 };
         let model = &self.driver.model;
-        note::dim(&format!("{} on {}", model.name, model.adapter));
+        note::dim(&format!("{} on {}", model.files.name, model.adapter));
+        for fallback in &model.fallbacks {
+            note::dim(&format!("another kernel runs in place of {fallback}"));
+        }
         note::dim(&model.memory.to_string());
         note::dim(&format!(
             "{} replies, {} tokens · prompts: {} tokens cached, {} new ({:.1} tok/s) · decode {:.1} tok/s",

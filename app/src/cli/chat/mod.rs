@@ -2,22 +2,27 @@
 
 mod commands;
 mod lines;
+mod save;
+mod speaker;
 
 use std::collections::HashSet;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, ensure};
-use guanaco_engine::prompt::{Conversation, NoticeKind, Prompt};
+use anyhow::ensure;
+use guanaco_engine::prompt::{NoticeKind, Prompt};
 use guanaco_engine::session::{FinishReason, Reply};
 
 use self::commands::Action;
 use self::lines::{Line, Lines};
+use self::save::Saved;
+use self::speaker::Speaker;
 use super::driver::Driver;
 use super::generate::{no_tokenizer, print, stats};
 use super::sampling::{MAX_NEW_TOKENS, PromptArgs, SamplingArgs};
-use super::{Globals, input, note};
-use crate::chat::{Chat, Turn};
+use super::{Globals, note, output, wrong_usage};
+use crate::chat::{Chat, Pending, Taken, Turn};
+use crate::worker::device_lost;
 
 /// Talks with the model in the terminal
 #[derive(clap::Args, Debug)]
@@ -32,12 +37,12 @@ Examples:
 In the chat, /help lists the commands. Ctrl-C ends a reply, Ctrl-D or /quit the chat.
 What you type is kept in a history file for the arrow keys, unless --no-history is given.")]
 pub struct Args {
-    /// Goes on with a conversation that /save wrote
+    /// Goes on with a conversation that /save wrote, with its settings where no flag sets others
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub resume: Option<PathBuf>,
-    /// The most tokens of a reply
-    #[arg(long, short = 'n', value_name = "N", default_value_t = MAX_NEW_TOKENS)]
-    pub max_new_tokens: usize,
+    /// The most tokens of a reply [default: 512]
+    #[arg(long, short = 'n', value_name = "N")]
+    pub max_new_tokens: Option<usize>,
     /// Goes on after tokens that end a reply
     #[arg(long)]
     pub ignore_eos: bool,
@@ -84,17 +89,10 @@ struct Totals {
 /// When the model cannot be loaded, a file cannot be read, or stdout is gone. What goes wrong in a reply is said, and the chat
 /// goes on; when the messages come from a pipe, the first such failure is the command's.
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
-    let sampler = args.sampling.config(true);
-    sampler.validate()?;
-    let mut chat = Chat::new(sampler, args.max_new_tokens.max(1));
-    if let Some(path) = &args.resume {
-        chat.conversation = read(path)?;
-    }
-    args.prompt_args.apply(&mut chat.conversation)?;
-    chat.preset = args.prompt_args.preset.unwrap_or_default();
-    chat.ignore_eos = args.ignore_eos;
-    let driver = Driver::load(globals, 1)?;
-    ensure!(driver.model.tokenizer.is_some(), no_tokenizer(&driver.model.name));
+    let chat = begin(&args)?;
+    let files = globals.open_files()?;
+    ensure!(files.tokenizer.is_some(), no_tokenizer(&files.name));
+    let driver = Driver::load(globals, files, 1)?;
 
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let mut lines = Lines::open(terminal, !args.no_history)?;
@@ -121,7 +119,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
             },
         };
         if let Err(error) = result {
-            if super::output::is_broken_pipe(&error) {
+            if output::is_broken_pipe(&error) {
                 return Err(error);
             }
             note::error(&error);
@@ -137,9 +135,26 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     }
 }
 
-fn read(path: &std::path::Path) -> anyhow::Result<Conversation> {
-    let text = input::file(path)?;
-    serde_json::from_str(&text).with_context(|| format!("{} is not a conversation that /save wrote", path.display()))
+/// The chat that `args` ask for: the saved one, or a new one.
+fn begin(args: &Args) -> anyhow::Result<Chat> {
+    let saved = args.resume.as_deref().map(Saved::read).transpose()?;
+    let sampler = match saved.as_ref().and_then(|saved| saved.sampling.as_ref()) {
+        Some(saved) => args.sampling.resume(saved),
+        None => args.sampling.config(true),
+    };
+    args.sampling.check(&sampler).map_err(|message| wrong_usage("chat", message))?;
+    sampler.validate()?;
+    let mut chat = Chat::new(sampler, MAX_NEW_TOKENS);
+    if let Some(saved) = saved {
+        chat.conversation = saved.conversation;
+        chat.preset = saved.preset.unwrap_or_default();
+        chat.max_new_tokens = saved.max_new_tokens.unwrap_or(MAX_NEW_TOKENS);
+    }
+    args.prompt_args.apply(&mut chat.conversation)?;
+    chat.preset = args.prompt_args.preset.unwrap_or(chat.preset);
+    chat.max_new_tokens = args.max_new_tokens.unwrap_or(chat.max_new_tokens).max(1);
+    chat.ignore_eos = args.ignore_eos;
+    Ok(chat)
 }
 
 impl Talk {
@@ -148,17 +163,17 @@ impl Talk {
             return;
         }
         let model = &self.driver.model;
-        note::line("1", &format!("Guanaco · {} on {}", model.name, model.adapter.name));
+        note::line("1", &format!("Guanaco · {} on {}", model.files.name, model.adapter.name));
         note::sentences(&format!(
             "{} tokens of context. Type a message; /help lists the commands, Ctrl-C stops a reply, Ctrl-D leaves.",
-            model.max_seq_len
+            model.files.max_seq_len
         ));
         if self.chat.conversation.messages.is_empty() {
             return;
         }
         note::dim(&format!("Going on after {} messages:", self.chat.conversation.messages.len()));
         for message in self.chat.conversation.messages.iter().rev().take(2).rev() {
-            note::dim(&format!("  {:?}: {}", message.role, message.content));
+            note::dim(&output::shown(&format!("  {:?}: {}", message.role, message.content)));
         }
     }
 
@@ -173,42 +188,67 @@ impl Talk {
 
     fn reply(&mut self, turn: Turn) -> anyhow::Result<()> {
         let continues = turn == Turn::Continue;
-        let pending = self.chat.prepare(turn, &self.driver.model)?;
+        let pending = self.chat.prepare(turn, &self.driver.model.files)?;
         self.tell(&pending.prompt);
-        let mut begun = continues;
-        if let Some(prefix) = &pending.prompt.reply_prefix {
-            let colour = note::colour(self.terminal);
-            print(&note::style(colour, "1", prefix))?;
-            begun = true;
-        }
-        let mut printed = begun && !continues;
-        let result = self.driver.generate(pending.request.clone(), &mut |text| {
-            let text = if begun { text } else { text.trim_start() };
-            begun = begun || !text.is_empty();
-            printed = printed || !text.is_empty();
-            print(text)
-        });
-        if printed || !self.terminal {
-            print("\n")?;
+        let mut result = self.generate(&pending, continues);
+        if let Some(reason) = result.as_ref().err().and_then(device_lost) {
+            let why =
+                format!("the GPU device was lost ({reason}): the model is loaded again, and the reply begins anew");
+            note::warning(&why);
+            self.driver.reload()?;
+            result = self.generate(&pending, continues);
         }
         let reply = result?;
         let prompt = pending.prompt.clone();
-        let kept = self.chat.finish(pending, &reply);
+        let taken = self.chat.finish(pending, &reply);
+        if taken == Taken::Complete {
+            note::dim("(the reply is complete: there is nothing to go on with)");
+            return Ok(());
+        }
         if self.terminal {
             note::dim(&stats(&reply));
-            if !kept {
-                note::dim("(stopped before the first word: the message is taken back)");
-            } else if reply.text.trim().is_empty() {
-                note::dim("(the model said nothing; /regenerate asks again)");
-            } else if reply.finish == FinishReason::Stopped {
-                note::dim("(stopped; /continue goes on)");
-            } else if matches!(reply.finish, FinishReason::MaxTokens | FinishReason::ContextFull) {
-                note::dim("(cut off; /continue goes on)");
+            match (taken, &reply.finish) {
+                (Taken::Back, _) => note::dim("(stopped before the first word: the message is taken back)"),
+                (Taken::Nothing, _) => note::dim("(the model said nothing; /regenerate asks again)"),
+                (_, FinishReason::Stopped) => note::dim("(stopped; /continue goes on)"),
+                (_, FinishReason::MaxTokens | FinishReason::ContextFull) => note::dim("(cut off; /continue goes on)"),
+                _ => {}
             }
         }
         self.totals.add(&reply);
         self.last = Some((prompt, reply));
         Ok(())
+    }
+
+    /// Generates and prints what `pending` asks for, and ends its line.
+    fn generate(&mut self, pending: &Pending, continues: bool) -> anyhow::Result<Reply> {
+        let colour = note::colour(self.terminal);
+        let mut begun = continues;
+        if let Some(prefix) = &pending.prompt.reply_prefix {
+            print(&note::style(colour, "1", prefix))?;
+            begun = true;
+        }
+        let mut printed = begun && !continues;
+        // Behind a name that is already there, nobody is named.
+        let name = self.chat.conversation.character.as_ref().filter(|_| !begun).map(|character| character.name.clone());
+        let mut speaker = Speaker::new(name);
+        let mut show = |(name, text): (String, String)| {
+            printed = printed || !name.is_empty() || !text.is_empty();
+            if !name.is_empty() {
+                print(&note::style(colour, "1", &name))?;
+            }
+            print(&text)
+        };
+        let result = self.driver.generate(pending.request.clone(), &mut |text| {
+            let text = if begun { text } else { text.trim_start() };
+            begun = begun || !text.is_empty();
+            show(speaker.push(text))
+        });
+        show(speaker.finish())?;
+        if printed || !(self.terminal || continues) {
+            print("\n")?;
+        }
+        result
     }
 
     /// What the user should know of a prompt, each thing once.

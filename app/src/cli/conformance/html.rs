@@ -78,6 +78,7 @@ fn facts(page: &mut String, report: &Report) -> std::fmt::Result {
     if report.baseline_only {
         rows.push(("Restricted to", "the portable baseline: optional features were left out".to_owned()));
     }
+    rows.extend(report.fallbacks.iter().map(|fallback| ("Fails its self-test", fallback.clone())));
     if !report.filter.is_empty() {
         rows.push(("Restricted to", format!("kernels with “{}” in their name", report.filter)));
     }

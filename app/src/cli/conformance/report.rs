@@ -24,6 +24,9 @@ pub struct Report {
     pub tier: Tier,
     /// Were the optional features left out (`GUANACO_BASELINE=1`)?
     pub baseline_only: bool,
+    /// Kernel variants that failed their self-test, so that the whole models ran others: kernel, variant, reason.
+    #[serde(default)]
+    pub fallbacks: Vec<String>,
     /// Only kernels with this in their name ran.
     pub filter: String,
     /// Did every case pass, and the run come to its end?
@@ -122,6 +125,7 @@ impl Report {
             adapter: gpu.facts().clone(),
             tier: gpu.tier().clone(),
             baseline_only: gpu.options().baseline_only,
+            fallbacks: gpu.fallbacks(),
             filter: filter.to_owned(),
             passed: aborted.is_none() && cases.iter().all(|case| case.failure.is_none()),
             aborted,
@@ -180,6 +184,9 @@ impl fmt::Display for Report {
         writeln!(f, "{}", self.adapter)?;
         if self.baseline_only {
             writeln!(f, "without the adapter's optional features (GUANACO_BASELINE=1)")?;
+        }
+        for fallback in &self.fallbacks {
+            writeln!(f, "not used, as it fails its self-test: {fallback}")?;
         }
         let kernels = self.summary.iter().map(|line| line.kernel.len()).max().unwrap_or(0).max("kernel".len());
         let variants = self.summary.iter().map(|line| line.variant.len()).max().unwrap_or(0).max("variant".len());
@@ -252,6 +259,7 @@ pub(super) mod tests {
             },
             tier: serde_json::from_str(tier).unwrap(),
             baseline_only: false,
+            fallbacks: Vec::new(),
             filter: String::new(),
             passed: outcomes.iter().all(|case| case.failure.is_none()),
             aborted: None,
@@ -291,7 +299,7 @@ pub(super) mod tests {
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         let keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
         let mut expected = vec!["format", "engine", "platform", "adapter", "tier", "baseline_only", "filter", "passed"];
-        expected.extend(["aborted", "summary", "cases"]);
+        expected.extend(["fallbacks", "aborted", "summary", "cases"]);
         assert_eq!(keys.len(), expected.len());
         assert!(expected.iter().all(|key| keys.contains(key)), "{keys:?}");
         assert_eq!(value["format"], 1);
@@ -307,7 +315,12 @@ pub(super) mod tests {
         assert!(text.contains("Failed on Card"), "{text}");
         assert!(text.contains("  matvec base/64: 7 x 33: NMSE 2.0e-3\n"), "{text}");
         assert!(text.ends_with("FAILED: 1 of 2 cases\n"), "{text}");
-        let text = report(&[("a", 0.0, None)]).to_string();
+        let mut report = report(&[("a", 0.0, None)]);
+        let text = report.to_string();
         assert!(text.ends_with("passed: 1 of 1 cases\n") && !text.contains("Failed"), "{text}");
+        assert!(!text.contains("self-test"), "{text}");
+        report.fallbacks.push("matvec (subgroup): NMSE 1.0".into());
+        let text = report.to_string();
+        assert!(text.contains("self-test: matvec (subgroup): NMSE 1.0\n"), "{text}");
     }
 }
