@@ -20,10 +20,10 @@ impl Speaker {
         self.held.push_str(text);
         let (found, rest) = parse_reply(&self.held, &[name]);
         if found.is_some() {
-            let label = self.held[..self.held.len() - rest.len()].trim_end().to_owned();
-            let rest = self.held.split_off(label.len());
+            let label = self.held[..self.held.len() - rest.len()].trim_end().len();
+            let rest = self.held.split_off(label);
             self.name = None;
-            return (label, rest);
+            return (std::mem::take(&mut self.held), rest);
         }
         // What may still become the name: its beginning, or all of it and spaces before a colon.
         let held = self.held.trim().to_lowercase();
