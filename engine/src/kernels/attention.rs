@@ -118,7 +118,7 @@ impl Attention {
 pub fn cases() -> Vec<Case> {
     // (heads, kv heads, head_dim, first position, tokens, size of q, size of k and v): sharp scores, prime lengths, tiles
     // crossed, GQA, one kv head, f16's largest numbers.
-    let shapes = [
+    let shapes: [(usize, usize, usize, usize, usize, f32, f32); 9] = [
         (1, 1, 2, 0, 1, 1.0, 4.0),
         (4, 4, 16, 0, 7, 1.0, 4.0),
         (6, 2, 10, 62, 5, 1.0, 4.0),
@@ -129,11 +129,9 @@ pub fn cases() -> Vec<Case> {
         (2, 1, 64, 63, 2, 100.0, 4.0),
         (4, 2, 16, 70, 3, 1e-4, 65504.0),
     ];
-    let case = |(seed, (n_heads, n_kv_heads, head_dim, pos, n_tokens, size, kv)): (
-        usize,
-        (usize, usize, usize, usize, usize, f32, f32),
-    )| {
-        let mut rng = Rng::new(seed as u64);
+    let shapes = shapes.into_iter().zip(0..);
+    let case = |((n_heads, n_kv_heads, head_dim, pos, n_tokens, size, kv), seed)| {
+        let mut rng = Rng::new(seed);
         let (stride, max_seq_len) = (padded(head_dim), pos + n_tokens + 3);
         let out_stride = padded(n_heads * head_dim);
         let params = Params {
@@ -159,5 +157,5 @@ pub fn cases() -> Vec<Case> {
         .f16("v_cache", &rng.rows(n_kv_heads * max_seq_len, head_dim, stride, kv))
         .output("out", Data::F32, (n_tokens + 1) * out_stride)
     };
-    shapes.into_iter().enumerate().map(case).collect()
+    shapes.map(case).collect()
 }
