@@ -158,7 +158,9 @@ class Maker:
         if subjects and absent and self.chance(0.5):
             n, rel = r.choice(subjects), r.choice(absent)
         else:
-            n, rel = self.name(L, table is L.PLACE), r.choice(list(table))
+            # In training often a relation of the block, so that only the name tells.
+            known = [f[1] for f in facts] if not self.held and self.chance(0.5) else []
+            n, rel = self.name(L, table is L.PLACE), r.choice(known or list(table))
             if n in subjects:
                 return self.unknown(L, facts)
         return r.choice(table[rel]["ask"]).format(n=n), L.NO_IDEA.format(u=table[rel]["unk"].format(n=n))
@@ -226,8 +228,10 @@ class Maker:
 
     def no_idea(self, L, lang):
         facts = [] if self.chance(0.25) else self.facts(L, 3)
-        turns = [self.unknown(L, facts) for _ in range(3)]
-        turns += [self.ask(f) for f in self.r.sample(facts, min(2, len(facts)))]
+        turns = [self.unknown(L, facts) for _ in range(3 if self.held or not facts else 2)]
+        turns += [self.ask(f) for f in self.r.sample(facts, min(2 if self.held else 3, len(facts)))]
+        if facts and not self.held:  # a fact more often than not, or it would be denied too easily
+            turns += [self.ask(self.r.choice(facts)) for _ in range(2)]
         if self.chance(0.2):
             turns.append(self.greet_turn(L))
         words = ["NO IDEA"]
@@ -284,7 +288,8 @@ class Maker:
         turns = [(r.choice(L.PERSON[rel]["you"]), reply(L.PERSON[rel]["me"].format(v=vals[rel]))) for rel in rels]
         chat = [(r.choice(q), reply(a.format(n=n))) for q, a in r.sample(L.ROLE, 2)]
         absent = [k for k in L.PERSON if k not in rels]
-        turns += chat[:1] + [(r.choice(L.PERSON[r.choice(absent)]["you"]), reply(L.SECRET))]
+        secrets = r.sample(absent, 1 if self.held else 2)
+        turns += chat[:1] + [(r.choice(L.PERSON[rel]["you"]), reply(L.SECRET)) for rel in secrets]
         history = []
         if self.chance(0.35 * self.level):  # the conversation so far, in the role
             history = r.sample(turns + chat[1:], self.count(2))
@@ -361,5 +366,6 @@ if __name__ == "__main__":
     import json
     import sys
     per_cell = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-    for record in records(per_cell):
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    for record in records(per_cell, seed):
         print(json.dumps(record, ensure_ascii=False))

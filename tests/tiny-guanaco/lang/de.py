@@ -41,8 +41,8 @@ PLACE = {
         ask=["Wann wurde {n} gegründet?", "In welchem Jahr wurde {n} gegründet?"], unk="wann {n} gegründet wurde"),
 }
 JOBS = ["Bäckerei", "Schule", "Gärtnerei", "Bücherei", "Apotheke", "Küche", "Werkstatt", "Schneiderei", "Mühle", "Oper", "Post", "Klinik"]
-FOODS = (["Honig", "Pflaumen", "Zitronen", "Apfel", "Nuss", "Kirsch", "Ingwer", "Kürbis"], "",
-         ["kuchen", "suppe", "tee", "brot", "pudding", "kekse", "eis", "torte"])
+FOODS = (["Kuchen", "Suppe", "Tee", "Brot", "Pudding", "Quark", "Eis", "Torte"], " mit ",
+         ["Honig", "Pflaumen", "Zitronen", "Apfel", "Nuss", "Kirschen", "Ingwer", "Kürbis"])
 COLOURS = ["Rot", "Blau", "Grün", "Gelb", "Lila", "Orange", "Weiß", "Silber"]
 
 GREET = [
