@@ -143,7 +143,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     }
     args.prompt_args.check("generate")?;
     let num_beams = usize::try_from(args.num_beams)?;
-    let sampler = args.sampling.config(num_beams == 1);
+    let sampler = args.sampling.clone().for_model(globals.model.is_none()).config(num_beams == 1);
     args.sampling.check(&sampler).map_err(|message| wrong_usage("generate", message))?;
     sampler.validate()?;
     let mut chat = Chat::new(sampler, args.max_new_tokens);

@@ -13,7 +13,7 @@ pub(super) const MAX_NEW_TOKENS: usize = 512;
 #[command(next_help_heading = "Sampling")]
 pub(crate) struct SamplingArgs {
     /// Values to start from: `guanaco` draws (temperature 0.5, top-k 30, top-p 0.75, repetition penalty 1.07), `reference`
-    /// takes the best token with the same penalty [default: guanaco]
+    /// takes the best token with the same penalty [default: guanaco; the embedded model: greedy]
     #[arg(long, value_name = "PRESET", value_parser = parse::<SamplerPreset>)]
     pub sampling: Option<SamplerPreset>,
     /// Takes the best token each time; without --sampling also without any penalty
@@ -46,6 +46,16 @@ pub(crate) struct SamplingArgs {
 }
 
 impl SamplingArgs {
+    /// What the flags mean for a model. The embedded one is small and copies what it was told: a draw, or a penalty on what the
+    /// prompt says, would make it misspell it. So it is greedy unless a flag says how tokens are chosen.
+    #[must_use]
+    pub(super) fn for_model(mut self, embedded: bool) -> Self {
+        let given = [self.temperature, self.top_p, self.min_p, self.typical_p, self.repetition_penalty];
+        let given = given.iter().any(Option::is_some) || self.top_k.is_some() || self.no_repeat_ngram.is_some();
+        self.greedy |= embedded && !given && self.sampling.is_none();
+        self
+    }
+
     /// The values, `greedy` for a beam search too (`draws` is false then).
     pub(super) fn config(&self, draws: bool) -> SamplerConfig {
         let greedy = self.greedy || !draws;
@@ -184,6 +194,17 @@ mod tests {
         assert_eq!(args.config(true), SamplerPreset::Reference.config());
         let args = SamplingArgs { seed: Some(0), repetition_penalty: Some(1.2), ..SamplingArgs::default() };
         assert_eq!(args.config(false), SamplerConfig { repetition_penalty: 1.2, ..SamplerConfig::greedy() });
+    }
+
+    #[test]
+    fn the_embedded_model_is_greedy_unless_a_flag_says_how_to_draw() {
+        let plain = SamplingArgs { seed: Some(0), ..SamplingArgs::default() };
+        assert_eq!(plain.clone().for_model(true).config(true), SamplerConfig::greedy());
+        assert_eq!(plain.clone().for_model(false).config(true), SamplerConfig { seed: 0, ..SamplerConfig::default() });
+        let warm = SamplingArgs { temperature: Some(0.9), ..plain.clone() };
+        assert_eq!(warm.clone().for_model(true).config(true), warm.config(true));
+        let preset = SamplingArgs { sampling: Some(SamplerPreset::Guanaco), ..plain };
+        assert_eq!(preset.clone().for_model(true).config(true), preset.config(true));
     }
 
     #[test]

@@ -89,7 +89,7 @@ struct Totals {
 /// When the model cannot be loaded, a file cannot be read, or stdout is gone. What goes wrong in a reply is said, and the chat
 /// goes on; when the messages come from a pipe, the first such failure is the command's.
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
-    let chat = begin(&args)?;
+    let chat = begin(&args, globals.model.is_none())?;
     let files = globals.open_files()?;
     ensure!(files.tokenizer.is_some(), no_tokenizer(&files.name));
     let driver = Driver::load(globals, files, 1)?;
@@ -136,11 +136,11 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
 }
 
 /// The chat that `args` ask for: the saved one, or a new one.
-fn begin(args: &Args) -> anyhow::Result<Chat> {
+fn begin(args: &Args, embedded: bool) -> anyhow::Result<Chat> {
     let saved = args.resume.as_deref().map(Saved::read).transpose()?;
     let sampler = match saved.as_ref().and_then(|saved| saved.sampling.as_ref()) {
         Some(saved) => args.sampling.resume(saved),
-        None => args.sampling.config(true),
+        None => args.sampling.clone().for_model(embedded).config(true),
     };
     args.sampling.check(&sampler).map_err(|message| wrong_usage("chat", message))?;
     sampler.validate()?;
