@@ -252,8 +252,10 @@ impl Forward for Llama {
         let bytes = self.config.vocab_size * 4;
         let serial = self.gpu.run_and_map(&list, during, (&self.scratch.out, bytes as u64 + 4), |data| {
             let (values, serial) = data.split_at(bytes.min(data.len()));
-            logits.clear();
-            logits.extend(bytemuck::pod_collect_to_vec::<u8, f32>(values));
+            logits.resize(values.len() / 4, 0.0);
+            for (logit, value) in logits.iter_mut().zip(values.as_chunks::<4>().0) {
+                *logit = f32::from_le_bytes(*value);
+            }
             serial.try_into().map_or(0, u32::from_le_bytes)
         })?;
         if serial != self.serial {
