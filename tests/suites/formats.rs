@@ -116,7 +116,7 @@ fn loads(path: &Path) -> anyhow::Result<Vec<String>> {
             let dst = &mut dst[..rows.len() * padded(tensor.cols) * 2];
             convert_rows(&view, rows, dst, padded(tensor.cols), Target::F16)?;
         }
-        view.release(0..view.data.len());
+        view.release(0..view.data()?.len());
     }
     ensure!(config.rope_inv_freq().len() == config.head_dim / 2, "one frequency a pair");
     Ok(config.warnings)

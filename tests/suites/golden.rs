@@ -180,7 +180,7 @@ fn check_positions(dir: &Path) -> Outcome {
     let mut worst = 0.0_f64;
     for case in &cases {
         let tensor = reference.tensor(&format!("{}.pos_logits", case.name)).context("no pos_logits")?;
-        let values: Vec<f32> = bytemuck::pod_collect_to_vec(tensor.data);
+        let values: Vec<f32> = bytemuck::pod_collect_to_vec(tensor.data()?);
         let mut start = 0;
         for (position, want) in case.positions.iter().zip(values.chunks(model.vocab_size())) {
             let got = prefill(&mut model, start, &case.prompt_ids[start..=*position])?;

@@ -184,7 +184,7 @@ fn report(path: String, checkpoint: &Checkpoint, config: &Config, plans: &Plans)
             eos_ids: config.eos_ids.clone(),
         },
         parameters: views().map(|view| view.shape.iter().map(|n| *n as u64).product::<u64>()).sum(),
-        bytes: views().map(|view| view.data.len() as u64).sum(),
+        bytes: views().map(|view| view.stored_bytes()).sum(),
         dtypes,
         tokenizer,
         tensors: views()

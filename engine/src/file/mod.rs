@@ -30,16 +30,23 @@ const MAX_SIDE_FILE: usize = 1 << 20;
 
 /// How one file format is recognised and read.
 struct Format {
-    /// The ending that says so when the bytes do not, so that a damaged file is reported as what its name says.
-    extension: &'static str,
+    /// The endings that say so when the bytes do not, so that a damaged file is reported as what its name says.
+    extensions: &'static [&'static str],
     /// Whether the file begins like this format.
     probe: fn(&[u8]) -> bool,
-    /// Its tensors, each checked to lie inside the file.
-    read: fn(&Path, &[u8]) -> Result<Vec<TensorInfo>>,
+    /// What it holds, each tensor checked to lie inside the file.
+    read: fn(&Path, &[u8]) -> Result<Contents>,
 }
 
 /// Every format that can be read.
-const FORMATS: &[Format] = &[Format { extension: "safetensors", probe: safetensors::probe, read: safetensors::read }];
+const FORMATS: &[Format] =
+    &[Format { extensions: &["safetensors"], probe: safetensors::probe, read: safetensors::read }];
+
+/// What a file holds.
+#[derive(Debug, Default)]
+struct Contents {
+    tensors: Vec<TensorInfo>,
+}
 
 /// A tensor in a file.
 #[derive(Debug)]
@@ -47,7 +54,9 @@ struct TensorInfo {
     name: String,
     dtype: Dtype,
     shape: Vec<usize>,
-    /// Where its bytes are in the file: always inside.
+    /// Elements from one index to the next in each dimension; None where the tensor lies row after row.
+    strides: Option<Vec<usize>>,
+    /// Where its bytes are in the file, from its first element to its last: always inside.
     range: Range<usize>,
 }
 
@@ -55,7 +64,7 @@ struct TensorInfo {
 #[derive(Debug)]
 struct TensorFile {
     bytes: FileBytes,
-    tensors: Vec<TensorInfo>,
+    contents: Contents,
 }
 
 impl TensorFile {
@@ -64,16 +73,22 @@ impl TensorFile {
         if data.is_empty() {
             return Err(Error::format(path, "the file is empty (0 bytes): download it again"));
         }
-        let named = |format: &&Format| path.extension().is_some_and(|extension| extension == format.extension);
+        let named = |format: &&Format| {
+            path.extension().is_some_and(|extension| format.extensions.iter().any(|known| extension == *known))
+        };
         let format = FORMATS.iter().find(|format| (format.probe)(data));
-        let tensors = match (format, foreign::describe(data), FORMATS.iter().find(named)) {
+        let contents = match (format, foreign::describe(data), FORMATS.iter().find(named)) {
             (Some(format), _, _) | (None, None, Some(format)) => (format.read)(path, data)?,
             (None, Some(what), _) => return Err(Error::format(path, what)),
             (None, None, None) => {
                 return Err(Error::format(path, "not in a format that this version reads (safetensors)"));
             }
         };
-        Ok(Self { bytes, tensors })
+        Ok(Self { bytes, contents })
+    }
+
+    fn tensors(&self) -> &[TensorInfo] {
+        &self.contents.tensors
     }
 }
 
@@ -159,16 +174,8 @@ impl Checkpoint {
     pub fn tensor(&self, name: &str) -> Option<TensorView<'_>> {
         let place = self.index.get(name)?;
         let file = self.files.get(place.file)?;
-        let info = file.tensors.get(place.tensor)?;
-        let data = file.bytes.as_slice().get(info.range.clone())?;
-        Some(TensorView {
-            name: &info.name,
-            dtype: info.dtype,
-            shape: &info.shape,
-            data,
-            file: &file.bytes,
-            start: info.range.start,
-        })
+        let info = file.tensors().get(place.tensor)?;
+        Some(TensorView { name: &info.name, dtype: info.dtype, shape: &info.shape, file, info })
     }
 
     /// The order of rotated values in this checkpoint's `q_proj` and `k_proj`.
@@ -210,18 +217,37 @@ pub struct TensorView<'a> {
     pub name: &'a str,
     /// The type of its elements.
     pub dtype: Dtype,
-    /// Its extents, outermost first. Their product times the element's size is `data.len()`.
+    /// Its extents, outermost first.
     pub shape: &'a [usize],
-    /// Its elements, little-endian, row after row.
-    pub data: &'a [u8],
-    file: &'a FileBytes,
-    start: usize,
+    file: &'a TensorFile,
+    info: &'a TensorInfo,
 }
 
 impl<'a> TensorView<'a> {
     /// The file that holds it.
     pub fn path(&self) -> &'a Path {
-        self.file.path()
+        self.file.bytes.path()
+    }
+
+    /// Elements from one index to the next in each dimension, where the tensor does not lie row after row: a view of another
+    /// one, as PyTorch stores them.
+    pub fn strides(&self) -> Option<&'a [usize]> {
+        self.info.strides.as_deref()
+    }
+
+    /// Its bytes in the file, little-endian, from its first element to its last: row after row, unless it has
+    /// [`TensorView::strides`].
+    ///
+    /// # Errors
+    /// When the bytes cannot be had.
+    pub fn data(&self) -> Result<&'a [u8]> {
+        Ok(self.file.bytes.as_slice().get(self.info.range.clone()).unwrap_or_default())
+    }
+
+    /// Bytes of its elements as stored.
+    pub fn stored_bytes(&self) -> u64 {
+        let elements = self.shape.iter().fold(1_u64, |product, extent| product.saturating_mul(*extent as u64));
+        elements / self.dtype.block_len() as u64 * self.dtype.block_bytes() as u64
     }
 
     /// Rows and columns: a matrix has its own, a vector of `n` is one row of `n`. None for other ranks.
@@ -236,7 +262,8 @@ impl<'a> TensorView<'a> {
     /// Tells the system that the bytes `range` of [`TensorView::data`] have been used, so that they can leave memory; see
     /// [`FileBytes::release`].
     pub fn release(&self, range: Range<usize>) {
-        let end = range.end.min(self.data.len());
-        self.file.release(self.start + range.start.min(end)..self.start + end);
+        let Range { start, end } = self.info.range;
+        let at = |offset: usize| start.saturating_add(offset).min(end);
+        self.file.bytes.release(at(range.start)..at(range.end));
     }
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::{Dtype, TensorInfo};
+use super::{Contents, Dtype, TensorInfo};
 use crate::error::{Error, Result};
 
 /// The longest header, as in the reference implementation.
@@ -36,7 +36,7 @@ fn header_range(bytes: &[u8]) -> Option<Range<usize>> {
 }
 
 /// The tensors of a file, each checked to lie inside it.
-pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Vec<TensorInfo>> {
+pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Contents> {
     let fail = |detail: String| Err(Error::format(path, detail));
     let Some(length) = bytes.first_chunk::<8>().map(|first| u64::from_le_bytes(*first)) else {
         let got = bytes.len();
@@ -64,7 +64,7 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Vec<TensorInfo>> {
         .deserialize_map(HeaderVisitor)
         .and_then(|entries| deserializer.end().map(|()| entries))
         .map_err(|error| Error::format(path, format!("the header is not valid: {error}")))?;
-    check(path, entries, data_start, bytes.len())
+    Ok(Contents { tensors: check(path, entries, data_start, bytes.len())? })
 }
 
 /// One entry of the header, as it stands there.
@@ -96,7 +96,7 @@ fn check(path: &Path, entries: Vec<Entry>, data_start: usize, file_len: usize) -
             ));
         }
         let elements = shape.iter().try_fold(1_u64, |product, &extent| product.checked_mul(extent));
-        let expected = elements.and_then(|elements| elements.checked_mul(dtype.size() as u64));
+        let expected = elements.and_then(|elements| elements.checked_mul(dtype.block_bytes() as u64));
         if expected != Some(end - begin) {
             let expected = expected.map_or("more than 2^64".to_owned(), |bytes| bytes.to_string());
             return fail(format!("shape {shape:?} of {dtype} needs {expected} bytes, got {} bytes", end - begin));
@@ -105,7 +105,7 @@ fn check(path: &Path, entries: Vec<Entry>, data_start: usize, file_len: usize) -
         // except for an extent beside a 0, which then matches no expected shape.
         let range = data_start + begin as usize..data_start + end as usize;
         let shape = shape.iter().map(|&extent| usize::try_from(extent).unwrap_or(usize::MAX)).collect();
-        tensors.push(TensorInfo { name, dtype, shape, range });
+        tensors.push(TensorInfo { name, dtype, shape, strides: None, range });
     }
 
     let mut order: Vec<&TensorInfo> = tensors.iter().collect();
@@ -271,7 +271,7 @@ mod tests {
     }
 
     fn names(bytes: &[u8]) -> Vec<String> {
-        read(Path::new("a.safetensors"), bytes).unwrap().into_iter().map(|tensor| tensor.name).collect()
+        read(Path::new("a.safetensors"), bytes).unwrap().tensors.into_iter().map(|tensor| tensor.name).collect()
     }
 
     #[test]

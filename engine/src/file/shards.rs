@@ -72,8 +72,8 @@ fn choose(folder: &Folder) -> Result<String> {
 
 fn open_single(folder: &Folder, name: &str) -> Result<Opened> {
     let file = TensorFile::read(folder.open(name)?)?;
-    let places = (0..file.tensors.len()).map(|tensor| Place { file: 0, tensor });
-    let index = file.tensors.iter().map(|tensor| tensor.name.clone()).zip(places).collect();
+    let places = (0..file.tensors().len()).map(|tensor| Place { file: 0, tensor });
+    let index = file.tensors().iter().map(|tensor| tensor.name.clone()).zip(places).collect();
     Ok((vec![file], index))
 }
 
@@ -118,7 +118,7 @@ fn open_index(folder: &Folder, index_name: &str) -> Result<Opened> {
 
     let mut found: BTreeMap<String, Place> = BTreeMap::new();
     for (file, opened) in files.iter().enumerate() {
-        for (tensor, info) in opened.tensors.iter().enumerate() {
+        for (tensor, info) in opened.tensors().iter().enumerate() {
             let listed = weight_map.get(&info.name).and_then(|shard| numbers.get(shard.as_str()));
             if listed.is_none_or(|&listed| listed == file) {
                 found.entry(info.name.clone()).or_insert(Place { file, tensor });
@@ -127,7 +127,7 @@ fn open_index(folder: &Folder, index_name: &str) -> Result<Opened> {
     }
     for (name, shard) in &weight_map {
         if !found.contains_key(name) {
-            let real = files.iter().position(|file| file.tensors.iter().any(|tensor| tensor.name == *name));
+            let real = files.iter().position(|file| file.tensors().iter().any(|tensor| tensor.name == *name));
             let real = real.map_or("in none of the shards".to_owned(), |file| format!("in {}", shards[file]));
             return Err(Error::tensor(&path, name, format!("the index says that it is in {shard}, but it is {real}")));
         }

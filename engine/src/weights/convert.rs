@@ -1,4 +1,4 @@
-//! Stored elements to the types that the kernels read: F16, BF16 and F32 in, fp16 or f32 out, rounded to nearest even.
+//! Stored elements to the types that the kernels read: F16, BF16, F32 and blocks in, fp16 or f32 out, rounded to nearest even.
 //!
 //! Values are checked on the way, where it costs nothing beside reading them: one NaN or infinity in a weight, or one value
 //! beyond fp16's range, makes every token after it meaningless, and nothing later could name the tensor.
@@ -8,6 +8,7 @@ use std::ops::Range;
 use half::f16;
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 
+use super::blocks;
 use crate::error::{Error, Result};
 use crate::file::{Dtype, TensorView};
 
@@ -67,15 +68,15 @@ pub fn convert_rows(
     if cols == 0 {
         return Ok(());
     }
-    let size = view.dtype.size();
-    let src = view.data.get(rows.start * cols * size..rows.end * cols * size).unwrap_or_default();
+    let source = RowSource::new(view, cols)?;
     let mut scratch = Scratch::default();
-    for (row, (src, dst)) in src.chunks_exact(cols * size).zip(dst.chunks_exact_mut(row_len)).enumerate() {
+    for (row, dst) in rows.zip(dst.chunks_exact_mut(row_len)) {
         let (values, padding) = dst.split_at_mut(cols * target.size());
-        let blocks = src.chunks(BLOCK * size).zip(values.chunks_mut(BLOCK * target.size()));
-        for (block, (src, dst)) in blocks.enumerate() {
-            if scratch.convert(view.dtype, src, target, dst) {
-                return Err(bad_value(view, target, rows.start + row, block * BLOCK, src));
+        for (block, dst) in values.chunks_mut(BLOCK * target.size()).enumerate() {
+            let first = block * BLOCK;
+            let src = source.elements(row, first..first + dst.len() / target.size(), &mut scratch.gathered);
+            if scratch.numbers.convert(view.dtype, src, target, dst) {
+                return Err(bad_value(view, target, row, first, src));
             }
         }
         padding.fill(0);
@@ -83,26 +84,69 @@ pub fn convert_rows(
     Ok(())
 }
 
-/// Buffers of one block, aligned, which the file's bytes are not.
+/// The stored elements of a tensor, row by row.
+struct RowSource<'a> {
+    data: &'a [u8],
+    dtype: Dtype,
+    cols: usize,
+    /// Elements from row to row and from column to column, where they do not follow each other.
+    strides: Option<(usize, usize)>,
+}
+
+impl<'a> RowSource<'a> {
+    fn new(view: &TensorView<'a>, cols: usize) -> Result<Self> {
+        let strides = view.strides().map(|strides| match *strides {
+            [rows, cols] => (rows, cols),
+            [cols] => (0, cols),
+            _ => (0, 0),
+        });
+        Ok(Self { data: view.data()?, dtype: view.dtype, cols, strides })
+    }
+
+    /// The columns `cols` of `row`; a view's are gathered into `buffer`. For block types both ends are whole blocks.
+    fn elements<'b>(&'b self, row: usize, cols: Range<usize>, buffer: &'b mut Vec<u8>) -> &'b [u8] {
+        let Some((row_stride, col_stride)) = self.strides else {
+            let start = row * self.dtype.row_bytes(self.cols);
+            let range = start + self.dtype.row_bytes(cols.start)..start + self.dtype.row_bytes(cols.end);
+            return self.data.get(range).unwrap_or_default();
+        };
+        buffer.clear();
+        let size = self.dtype.block_bytes();
+        for col in cols {
+            let start = (row * row_stride + col * col_stride) * size;
+            buffer.extend_from_slice(self.data.get(start..start + size).unwrap_or_default());
+        }
+        buffer
+    }
+}
+
+/// What one conversion works with.
+#[derive(Default)]
 struct Scratch {
+    gathered: Vec<u8>,
+    numbers: Numbers,
+}
+
+/// Buffers of one block, aligned, which the file's bytes are not.
+struct Numbers {
     half: [u16; BLOCK],
     single: [f32; BLOCK],
 }
 
-impl Default for Scratch {
+impl Default for Numbers {
     fn default() -> Self {
         Self { half: [0; BLOCK], single: [0.0; BLOCK] }
     }
 }
 
-impl Scratch {
+impl Numbers {
     /// Converts up to [`BLOCK`] elements. True when one of them cannot be a weight.
     ///
     /// The checks add one to the lowest bit of the exponent: an exponent of all ones (NaN, infinity) carries into the sign
     /// bit, whatever the mantissa, and a plain OR collects these. This vectorises where a comparison with an early end does
     /// not. Overflow to fp16 shows as an infinity in the result.
     fn convert(&mut self, dtype: Dtype, src: &[u8], target: Target, dst: &mut [u8]) -> bool {
-        let n = src.len() / dtype.size();
+        let n = dst.len() / target.size();
         let (half, single) = (&mut self.half[..n], &mut self.single[..n]);
         match (dtype, target) {
             (Dtype::F16, Target::F16) => {
@@ -116,6 +160,7 @@ impl Scratch {
             (Dtype::BF16, _) => {
                 single.iter_mut().zip(halves(src)).for_each(|(to, from)| *to = f32::from_bits(u32::from(from) << 16));
             }
+            (dtype, _) if dtype.is_block() => blocks::dequantize(dtype, src, single),
             _ => {
                 let words = src.chunks_exact(4).map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]]));
                 single.iter_mut().zip(words).for_each(|(to, from)| *to = from);
@@ -146,18 +191,20 @@ fn has_bad_f16(halves: impl Iterator<Item = u16>) -> bool {
 
 /// The error for the first bad value of a block that has one.
 fn bad_value(view: &TensorView<'_>, target: Target, row: usize, first_col: usize, block: &[u8]) -> Error {
-    let size = view.dtype.size();
-    let value = |element: &[u8]| match (view.dtype, element) {
-        (Dtype::F16, &[a, b]) => f16::from_le_bytes([a, b]).to_f32(),
-        (Dtype::BF16, &[a, b]) => half::bf16::from_le_bytes([a, b]).to_f32(),
-        (_, &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]),
-        _ => f32::NAN,
-    };
+    let mut values = vec![0.0; block.len() / view.dtype.block_bytes() * view.dtype.block_len()];
+    match view.dtype {
+        Dtype::F16 => values.iter_mut().zip(halves(block)).for_each(|(to, from)| *to = f16::from_bits(from).to_f32()),
+        Dtype::BF16 => {
+            values.iter_mut().zip(halves(block)).for_each(|(to, from)| *to = f32::from_bits(u32::from(from) << 16))
+        }
+        dtype if dtype.is_block() => blocks::dequantize(dtype, block, &mut values),
+        _ => values.iter_mut().zip(block.as_chunks::<4>().0).for_each(|(to, from)| *to = f32::from_le_bytes(*from)),
+    }
     let is_bad = |value: f32| match target {
         Target::F16 => !f16::from_f32(value).is_finite(),
         Target::F32 => !value.is_finite(),
     };
-    let mut values = block.chunks_exact(size).map(value).enumerate();
+    let mut values = values.into_iter().enumerate();
     let (col, value) = values.find(|(_, value)| is_bad(*value)).unwrap_or((0, f32::NAN));
     let at =
         if view.shape.len() == 1 { format!("[{}]", first_col + col) } else { format!("[{row}, {}]", first_col + col) };

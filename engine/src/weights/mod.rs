@@ -1,5 +1,6 @@
 //! From the tensors of a file to the weights of the model: names and shapes, dtype conversion, upload.
 
+pub mod blocks;
 pub mod convert;
 pub mod names;
 pub mod upload;

@@ -231,7 +231,7 @@ impl Resolved {
 
     /// Bytes of all tensors as stored.
     pub fn stored_bytes(&self) -> u64 {
-        self.tensors.iter().map(|tensor| (tensor.rows * tensor.cols * tensor.dtype.size()) as u64).sum()
+        self.tensors.iter().map(|tensor| (tensor.rows * tensor.dtype.row_bytes(tensor.cols)) as u64).sum()
     }
 }
 
@@ -313,7 +313,7 @@ fn refuse_if_it_matters(checkpoint: &Checkpoint, dims: &Dims, name: &str) -> Res
             return fail(format!("config.json announces {} layers (num_hidden_layers)", dims.n_layers));
         }
         let bias = ATTENTION_BIAS.iter().chain(&MLP_BIAS).any(|(_, known, ..)| *known == rest);
-        if bias && view.data.iter().any(|&byte| byte != 0) {
+        if bias && view.data()?.iter().any(|&byte| byte != 0) {
             let field = if rest.starts_with("mlp") { "mlp_bias" } else { "attention_bias" };
             return fail(format!("a bias with values, but config.json does not say `{field}: true`"));
         }

@@ -143,7 +143,7 @@ impl<'a> Uploader<'a> {
         let view = tensor.view(self.checkpoint)?;
         // Rows are padded for 16-byte loads; vectors are laid end to end.
         let cols = if target == Target::F16 { padded(tensor.cols) } else { tensor.cols };
-        let (row_bytes, stored) = (cols * target.size(), tensor.cols * tensor.dtype.size());
+        let (row_bytes, stored) = (cols * target.size(), tensor.dtype.row_bytes(tensor.cols));
         let per_slot = (self.ring.slot_bytes() as usize / row_bytes.max(1)).max(1);
         for first in rows.clone().step_by(per_slot) {
             let n = per_slot.min(rows.end - first);
