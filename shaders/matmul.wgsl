@@ -1,31 +1,17 @@
-// y[t][r] = W[r] · x[t] (+ bias[r]) (+ y[t][r]) for many tokens: f16 weights, f32 everything else.
+// y[t][r] = W[r] · x[t] (+ bias[r]) (+ y[t][r]) for many tokens: weights as they are stored, f32 everything else.
 //
 // base: a 64 x 64 tile a workgroup of 64 invocations, each 8 rows x 8 tokens in registers; both operands pass through
 // workgroup memory, 16 columns at a time (8 KiB).
 // cpu: software Vulkan pays for every load an invocation at a time, and barriers dearly, so nothing is shared: one subgroup
 // computes 16 rows x 8 tokens. Each invocation loads two rows' words and one token's, and the tokens' values are passed
 // around by subgroupBroadcast: 3 + 1 loads serve 128 multiply-adds of each lane.
-#import packed
+#import octet
 #import step
 
-struct Params {
-    // Packed words (eight halves) of a row.
-    row_words: u32,
-    // Rows of this part, and the first one's place in y.
-    n_rows: u32,
-    row_base: u32,
-    // 1: add the bias. 2: add to what y holds (the residual stream).
-    flags: u32,
-    // Elements from one token to the next in y.
-    y_stride: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<uniform> step: Step;
-@group(0) @binding(2) var<storage, read> weight: array<vec4<u32>>; // (n_rows, row_words) f16
 @group(0) @binding(3) var<storage, read> x: array<vec4<f32>>; // (n_tokens, row_words * 2)
 @group(0) @binding(4) var<storage, read> bias: array<f32>; // (row_base + n_rows), or anything without flag 1
-@group(0) @binding(5) var<storage, read_write> y: array<f32>; // (n_tokens, y_stride)
+@group(0) @binding(6) var<storage, read_write> y: array<f32>; // (n_tokens, y_stride)
 
 fn store(t: u32, row: u32, value: f32) {
     if t < step.n_tokens && row < params.n_rows {
@@ -52,41 +38,37 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let row = group.y * WORKGROUP * 2u + lane;
     let token = group.x * 8u;
     let last = params.n_rows - 1u;
-    let w0 = min(row, last) * words;
-    let w1 = min(row + WORKGROUP, last) * words;
+    let w0 = min(row, last);
+    let w1 = min(row + WORKGROUP, last);
     // Lane l of a subgroup of 8 holds token l; of 4 (SwiftShader), tokens l and l + 4.
     let t0 = min(token + lane % 8u, step.n_tokens - 1u) * words * 2u;
     let t1 = min(token + (lane + 4u) % 8u, step.n_tokens - 1u) * words * 2u;
     var a0: vec4<f32>; var a1: vec4<f32>; // row, tokens 0..4 and 4..8
     var b0: vec4<f32>; var b1: vec4<f32>; // row + WORKGROUP
     for (var i = 0u; i < words; i++) {
-        let p = weight[w0 + i];
-        let q = weight[w1 + i];
-        let p_lo = unpack_lo(p);
-        let p_hi = unpack_hi(p);
-        let q_lo = unpack_lo(q);
-        let q_hi = unpack_hi(q);
+        let p = octet(w0, i);
+        let q = octet(w1, i);
         let x_lo = x[t0 + i * 2u];
         let x_hi = x[t0 + i * 2u + 1u];
         let z_lo = x[t1 + i * 2u];
         let z_hi = x[t1 + i * 2u + 1u];
         var lo: vec4<f32>; var hi: vec4<f32>;
         lo = subgroupBroadcast(x_lo, 0u); hi = subgroupBroadcast(x_hi, 0u);
-        a0.x += dot(p_lo, lo) + dot(p_hi, hi); b0.x += dot(q_lo, lo) + dot(q_hi, hi);
+        a0.x += dot(p.lo, lo) + dot(p.hi, hi); b0.x += dot(q.lo, lo) + dot(q.hi, hi);
         lo = subgroupBroadcast(x_lo, 1u); hi = subgroupBroadcast(x_hi, 1u);
-        a0.y += dot(p_lo, lo) + dot(p_hi, hi); b0.y += dot(q_lo, lo) + dot(q_hi, hi);
+        a0.y += dot(p.lo, lo) + dot(p.hi, hi); b0.y += dot(q.lo, lo) + dot(q.hi, hi);
         lo = subgroupBroadcast(x_lo, 2u); hi = subgroupBroadcast(x_hi, 2u);
-        a0.z += dot(p_lo, lo) + dot(p_hi, hi); b0.z += dot(q_lo, lo) + dot(q_hi, hi);
+        a0.z += dot(p.lo, lo) + dot(p.hi, hi); b0.z += dot(q.lo, lo) + dot(q.hi, hi);
         lo = subgroupBroadcast(x_lo, 3u); hi = subgroupBroadcast(x_hi, 3u);
-        a0.w += dot(p_lo, lo) + dot(p_hi, hi); b0.w += dot(q_lo, lo) + dot(q_hi, hi);
+        a0.w += dot(p.lo, lo) + dot(p.hi, hi); b0.w += dot(q.lo, lo) + dot(q.hi, hi);
         lo = subgroupBroadcast(z_lo, 0u); hi = subgroupBroadcast(z_hi, 0u);
-        a1.x += dot(p_lo, lo) + dot(p_hi, hi); b1.x += dot(q_lo, lo) + dot(q_hi, hi);
+        a1.x += dot(p.lo, lo) + dot(p.hi, hi); b1.x += dot(q.lo, lo) + dot(q.hi, hi);
         lo = subgroupBroadcast(z_lo, 1u); hi = subgroupBroadcast(z_hi, 1u);
-        a1.y += dot(p_lo, lo) + dot(p_hi, hi); b1.y += dot(q_lo, lo) + dot(q_hi, hi);
+        a1.y += dot(p.lo, lo) + dot(p.hi, hi); b1.y += dot(q.lo, lo) + dot(q.hi, hi);
         lo = subgroupBroadcast(z_lo, 2u); hi = subgroupBroadcast(z_hi, 2u);
-        a1.z += dot(p_lo, lo) + dot(p_hi, hi); b1.z += dot(q_lo, lo) + dot(q_hi, hi);
+        a1.z += dot(p.lo, lo) + dot(p.hi, hi); b1.z += dot(q.lo, lo) + dot(q.hi, hi);
         lo = subgroupBroadcast(z_lo, 3u); hi = subgroupBroadcast(z_hi, 3u);
-        a1.w += dot(p_lo, lo) + dot(p_hi, hi); b1.w += dot(q_lo, lo) + dot(q_hi, hi);
+        a1.w += dot(p.lo, lo) + dot(p.hi, hi); b1.w += dot(q.lo, lo) + dot(q.hi, hi);
     }
     for (var i = 0u; i < 4u; i++) {
         store(token + i, row, a0[i]);
@@ -113,7 +95,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let my_row = (lane % 8u) * 2u; // in vec4s
     let my_token = (lane / 8u) * 2u;
     // Each invocation brings one row and one token of the tile.
-    let from_row = min(row + lane, params.n_rows - 1u) * words;
+    let from_row = min(row + lane, params.n_rows - 1u);
     let from_token = min(token + lane, step.n_tokens - 1u) * words * 2u;
     let put = lane / 4u;
     let part = lane % 4u;
@@ -127,9 +109,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         for (var i = 0u; i < 2u; i++) {
             var lo: vec4<f32>; var hi: vec4<f32>; var x_lo: vec4<f32>; var x_hi: vec4<f32>;
             if word + i < words {
-                let w = weight[from_row + word + i];
-                lo = unpack_lo(w);
-                hi = unpack_hi(w);
+                let w = octet(from_row, word + i);
+                lo = w.lo;
+                hi = w.hi;
                 x_lo = x[from_token + (word + i) * 2u];
                 x_hi = x[from_token + (word + i) * 2u + 1u];
             }

@@ -1,32 +1,12 @@
 // y[r] = W[r] · x (+ bias[r]) (+ y[r]): one token, f16 weights, f32 everything else.
 //
 // A workgroup computes ROWS rows and walks the columns together: the eight columns of x that an invocation holds serve all its
-// rows. base: partial sums meet in workgroup memory. subgroup: the workgroup is exactly one subgroup, no barrier.
-// A matrix larger than a binding is split by rows; `row_base` is where this part's rows go in y.
+// rows.
 #import packed
+#import row_sums
 
-struct Params {
-    // Packed words (eight halves) of a row.
-    row_words: u32,
-    // Rows of this part, and the first one's place in y.
-    n_rows: u32,
-    row_base: u32,
-    // 1: add the bias. 2: add to what y holds (the residual stream).
-    flags: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> weight: array<vec4<u32>>; // (n_rows, row_words) f16
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>; // (row_words * 2)
-@group(0) @binding(3) var<storage, read> bias: array<f32>; // (row_base + n_rows), or anything without flag 1
-@group(0) @binding(4) var<storage, read_write> y: array<f32>; // (row_base + n_rows)
-
-override WORKGROUP: u32 = 64;
-const ROWS = 8u;
-
-#ifndef subgroup
-var<workgroup> partial: array<vec4<f32>, 512>; // (WORKGROUP, 2)
-#endif
 
 fn dot8(w: vec4<u32>, lo: vec4<f32>, hi: vec4<f32>) -> f32 {
     return dot(unpack_lo(w), lo) + dot(unpack_hi(w), hi);
@@ -68,32 +48,5 @@ fn main(
             dot8(weight[r7 + i], lo, hi),
         );
     }
-#ifdef subgroup
-    a = subgroupAdd(a);
-    b = subgroupAdd(b);
-#else
-    partial[lane * 2u] = a;
-    partial[lane * 2u + 1u] = b;
-    for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if lane < half {
-            partial[lane * 2u] += partial[(lane + half) * 2u];
-            partial[lane * 2u + 1u] += partial[(lane + half) * 2u + 1u];
-        }
-    }
-    workgroupBarrier();
-    a = partial[0];
-    b = partial[1];
-#endif
-    if lane < ROWS && row + lane < params.n_rows {
-        var sum = select(b[lane % 4u], a[lane % 4u], lane < 4u);
-        let at = params.row_base + row + lane;
-        if (params.flags & 1u) != 0u {
-            sum += bias[at];
-        }
-        if (params.flags & 2u) != 0u {
-            sum += y[at];
-        }
-        y[at] = sum;
-    }
+    write_rows(row, lane, a, b);
 }

@@ -9,7 +9,8 @@ use guanaco_engine::model::{Config, DEFAULT_CONTEXT, Forward, Pass};
 use guanaco_engine::prompt::read_chat_template;
 use guanaco_engine::session::{Request, Session};
 use guanaco_engine::tokenizer::Tokenizer;
-use guanaco_engine::weights::names::resolve;
+use guanaco_engine::weights::names::{Resolved, resolve};
+use guanaco_engine::weights::{Lora, Sources};
 use guanaco_engine::{Error, Result};
 
 /// The files of the model that is part of the program.
@@ -38,13 +39,40 @@ pub fn open(path: Option<&Path>) -> Result<Checkpoint> {
     }
 }
 
+/// A LoRA to lay over a model: `PATH` or `PATH=SCALE`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoraSpec {
+    /// Its folder.
+    pub path: PathBuf,
+    /// How much of it: 1 for all.
+    pub scale: f64,
+}
+
+impl std::str::FromStr for LoraSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // A path may hold `=`; only a number behind the last one is a scale.
+        let number = text.rsplit_once('=').and_then(|(path, scale)| Some((path, scale.parse::<f64>().ok()?)));
+        let (path, scale) = number.unwrap_or((text, 1.0));
+        if path.is_empty() || !scale.is_finite() {
+            return Err("expected PATH or PATH=SCALE, such as my-lora=0.8".to_owned());
+        }
+        Ok(Self { path: path.into(), scale })
+    }
+}
+
 /// All that a model's files tell before a device is opened: enough to refuse what cannot be answered, in milliseconds.
 #[derive(Debug)]
 pub struct Files {
     /// Its name for people.
     pub name: String,
-    /// The tensors.
+    /// The files of the tensors.
     pub checkpoint: Checkpoint,
+    /// The LoRAs over them.
+    pub loras: Vec<Lora>,
+    /// The tensors, found and checked.
+    pub tensors: Resolved,
     /// Its configuration.
     pub config: Config,
     /// None when the checkpoint has none: then only ids go in and out.
@@ -58,14 +86,16 @@ pub struct Files {
 }
 
 impl Files {
-    /// The files of the model at `path`, or the embedded one, for a context of `context` tokens ([`context_len`]).
+    /// The files of the model at `path`, or the embedded one, with `loras` over it, for a context of `context` tokens
+    /// ([`context_len`]).
     ///
     /// # Errors
     /// What is wrong with them, tensor by tensor; a context that the model does not have.
-    pub fn open(path: Option<&Path>, context: Option<usize>) -> Result<Self> {
+    pub fn open(path: Option<&Path>, loras: &[LoraSpec], context: Option<usize>) -> Result<Self> {
         let checkpoint = open(path)?;
         let config = Config::load(&checkpoint)?;
-        resolve(&checkpoint, &config.dims())?;
+        let loras = loras.iter().map(|lora| Lora::open(&lora.path, lora.scale)).collect::<Result<Vec<_>>>()?;
+        let tensors = resolve(Sources { checkpoint: &checkpoint, loras: &loras }, &config.dims())?;
         let tokenizer = Tokenizer::from_checkpoint(&checkpoint)?;
         if let Some(tokenizer) = &tokenizer {
             tokenizer.check_vocab_size(config.vocab_size)?;
@@ -76,9 +106,16 @@ impl Files {
             eos: eos(&config, tokenizer.as_ref()),
             max_seq_len: context_len(context, config.max_seq_len)?,
             checkpoint,
+            loras,
+            tensors,
             config,
             tokenizer,
         })
+    }
+
+    /// The checkpoint with the LoRAs over it.
+    pub fn sources(&self) -> Sources<'_> {
+        Sources { checkpoint: &self.checkpoint, loras: &self.loras }
     }
 
     /// Refuses a request that a session with `n_slots` slots would refuse, in its words.
@@ -210,8 +247,20 @@ mod tests {
     }
 
     #[test]
+    fn a_lora_has_a_path_and_may_have_a_scale() {
+        let parse = |text: &str| text.parse::<LoraSpec>().map(|spec| (spec.path.display().to_string(), spec.scale));
+        assert_eq!(parse("a/b"), Ok(("a/b".to_owned(), 1.0)));
+        assert_eq!(parse("a=b=0.5"), Ok(("a=b".to_owned(), 0.5)));
+        assert_eq!(parse("a=b"), Ok(("a=b".to_owned(), 1.0)));
+        assert_eq!(parse("a=-1"), Ok(("a".to_owned(), -1.0)));
+        for text in ["", "=1", "a=inf", "a=NaN"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn requests_are_checked_without_a_device() {
-        let files = Files::open(None, Some(8)).unwrap();
+        let files = Files::open(None, &[], Some(8)).unwrap();
         let request = |prompt_ids: &[u32]| Request { prompt_ids: prompt_ids.to_vec(), ..Request::default() };
         files.check(&request(&[1, 2, 3]), 1).unwrap();
         let beams =

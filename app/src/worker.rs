@@ -287,14 +287,14 @@ impl Thread {
         let LoadSpec { files, gpu, .. } = spec;
         let gpu = Arc::new(Gpu::open(gpu)?);
         let adapter = gpu.facts().clone();
-        let plan = memory_plan(&files.config, &options, gpu.tier().profile);
+        let plan = memory_plan(&files.config, &files.tensors, &options, gpu.tier().profile);
         // Nobody listening is found out at the next command.
         let _ = self.outbox.send(Event::Opened { adapter: adapter.clone(), plan });
         let outbox = &self.outbox;
         let mut progress = |progress| {
             let _ = outbox.send(Event::Loading(progress));
         };
-        let llama = Llama::load(gpu.clone(), &files.checkpoint, &options, &mut progress)?;
+        let llama = Llama::load(gpu.clone(), files.sources(), &options, &mut progress)?;
         let (memory, fallbacks) = (llama.memory().clone(), gpu.fallbacks());
         let model = Arc::new(Model { files, adapter, memory, fallbacks });
         self.loaded = Some((Session::new(llama), model.clone()));

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use guanaco_engine::file::Checkpoint;
 use guanaco_engine::gpu::{Gpu, GpuOptions};
 use guanaco_engine::model::{Forward, Llama, LoadOptions, Pass};
+use guanaco_engine::weights::{Lora, Sources};
 
 /// The device, opened once: `GUANACO_ADAPTER`, or the best there is.
 ///
@@ -23,9 +24,19 @@ pub fn gpu() -> anyhow::Result<Arc<Gpu>> {
 /// # Errors
 /// What is wrong with it.
 pub fn load(path: &Path, n_slots: usize) -> anyhow::Result<Llama> {
+    load_with(path, &[], n_slots)
+}
+
+/// As [`load`], with LoRAs over it: each one's folder and how much of it.
+///
+/// # Errors
+/// What is wrong with any of them.
+pub fn load_with(path: &Path, loras: &[(&Path, f64)], n_slots: usize) -> anyhow::Result<Llama> {
     let checkpoint = Checkpoint::open(path)?;
+    let loras = loras.iter().map(|(path, weight)| Lora::open(path, *weight)).collect::<Result<Vec<_>, _>>()?;
     let options = LoadOptions { n_slots, ..LoadOptions::default() };
-    Llama::load(gpu()?, &checkpoint, &options, &mut |_| {}).with_context(|| format!("loading {}", path.display()))
+    let sources = Sources { checkpoint: &checkpoint, loras: &loras };
+    Llama::load(gpu()?, sources, &options, &mut |_| {}).with_context(|| format!("loading {}", path.display()))
 }
 
 /// Runs `tokens` from `pos` in slot 0 (as a decode step if it is one) and returns the last position's logits.

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use guanaco_engine::file::Checkpoint;
 use guanaco_engine::model::Config;
-use guanaco_engine::weights::convert::{Target, convert_rows, padded};
-use guanaco_engine::weights::names;
+use guanaco_engine::weights::convert::{Target, padded};
+use guanaco_engine::weights::{Lora, Sources, names};
 use guanaco_tests::{Outcome, Suite, golden_dir};
 use serde::Deserialize;
 
@@ -46,10 +46,7 @@ fn golden_cases(suite: &mut Suite, golden: &Path) {
                 continue;
             }
             let case = format!("{prefix}/{name}");
-            if name.starts_with("gptq") {
-                let mention = if has("model.safetensors") { "GPTQ" } else { "more than one file" };
-                suite.case(case, move || refused(&path, &[mention]));
-            } else if has("model.safetensors") || has("model.safetensors.index.json") {
+            if name.starts_with("gptq") || has("model.safetensors") || has("model.safetensors.index.json") {
                 suite.case(case, move || loads(&path).map(|_| ()));
             } else {
                 suite.case(case, move || refused(&path, &["pytorch_model", "safetensors"]));
@@ -82,15 +79,17 @@ fn malformed_cases(suite: &mut Suite, folder: &Path) {
         let (name, path) = (format!("malformed/{}", case.name), folder.join(&case.name));
         let part = case.name.split('_').next().unwrap_or_default();
         match (case.kind.as_str(), part) {
-            ("model_dir", "st" | "shard" | "config" | "no") => suite.case(name, move || {
+            ("model_dir", "st" | "shard" | "config" | "no" | "gptq") => suite.case(name, move || {
                 let mention: Vec<&str> = case.error_should_mention.iter().map(String::as_str).collect();
                 if case.must.contains("clamp") { refused_or_warned(&path, &mention) } else { refused(&path, &mention) }
             }),
             // Formats that this version does not read: nothing in them is opened, and the message says what was found.
             ("model_dir", "bin") => suite.case(name, move || refused(&path, &["pytorch_model.bin"])),
             ("gguf_file", _) => suite.case(name, move || refused(&path.join("model.gguf"), &["model.gguf"])),
-            ("model_dir", "gptq") => suite.skip(name, "GPTQ is not read by this version"),
-            ("lora", _) => suite.skip(name, "LoRA adapters are not read by this version"),
+            ("lora", _) => suite.case(name, move || {
+                let mention: Vec<&str> = case.error_should_mention.iter().map(String::as_str).collect();
+                refused(&path, &mention)
+            }),
             ("tokenizer_file", _) | (_, "tok") => suite.skip(name, "in the tokenizer suite"),
             (kind, _) => {
                 let kind = kind.to_owned();
@@ -104,19 +103,27 @@ fn malformed_cases(suite: &mut Suite, folder: &Path) {
 fn loads(path: &Path) -> anyhow::Result<Vec<String>> {
     let checkpoint = Checkpoint::open(path)?;
     let config = Config::load(&checkpoint)?;
-    let resolved = names::resolve(&checkpoint, &config.dims())?;
+    // The malformed LoRAs lie in their base's folder.
+    let adapter = path.join("adapter");
+    let loras = if adapter.is_dir() { vec![Lora::open(&adapter, 1.0)?] } else { Vec::new() };
+    let resolved = names::resolve(Sources { checkpoint: &checkpoint, loras: &loras }, &config.dims())?;
     ensure!(resolved.tensors.len() == names::expected(&config.dims()).len(), "not every tensor was found");
+    for delta in resolved.tensors.iter().flat_map(|tensor| &tensor.deltas) {
+        delta.factors(&loras)?;
+    }
     for tensor in &resolved.tensors {
-        let view = tensor.view(&checkpoint)?;
-        // At most this many bytes at a time, as the upload does.
+        // At most this many bytes at a time, as the upload does; converted, and as the device gets it.
         let rows_at_once = ((4 << 20) / (2 * padded(tensor.cols))).clamp(1, tensor.rows);
-        let mut dst = vec![0; rows_at_once * padded(tensor.cols) * 2];
+        let (row_bytes, scale_bytes) =
+            (tensor.format().row_bytes(tensor.cols), tensor.format().scale_words(tensor.cols) * 4);
         for first in (0..tensor.rows).step_by(rows_at_once) {
             let rows = first..(first + rows_at_once).min(tensor.rows);
-            let dst = &mut dst[..rows.len() * padded(tensor.cols) * 2];
-            convert_rows(&view, rows, dst, padded(tensor.cols), Target::F16)?;
+            let mut dst = vec![0; rows.len() * padded(tensor.cols) * 2];
+            tensor.convert((&checkpoint).into(), rows.clone(), &mut dst, padded(tensor.cols), Target::F16)?;
+            let (mut codes, mut scales) = (vec![0; rows.len() * row_bytes], vec![0; rows.len() * scale_bytes]);
+            tensor.pack((&checkpoint).into(), rows.clone(), &mut codes, &mut scales)?;
+            tensor.release((&checkpoint).into(), rows);
         }
-        view.release(0..view.data()?.len());
     }
     ensure!(config.rope_inv_freq().len() == config.head_dim / 2, "one frequency a pair");
     Ok(config.warnings)

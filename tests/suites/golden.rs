@@ -17,11 +17,16 @@ use guanaco_tests::generate::GenerateFile;
 use guanaco_tests::{Outcome, Suite, data_dir, golden_dir};
 use serde::Deserialize;
 
+#[path = "golden/lora.rs"]
+mod lora;
+
 /// The acceptance rule of the fixtures.
 const LIMIT: f64 = 1e-2;
 
 #[derive(Deserialize)]
 struct Golden {
+    /// The base of a LoRA, from the fixture's own folder.
+    base: Option<String>,
     cases: Vec<GoldenCase>,
 }
 
@@ -44,7 +49,9 @@ fn main() -> ExitCode {
         None => suite.skip("golden", "no ../shared/golden beside this clone, and GUANACO_GOLDEN is not set"),
         Some(root) => {
             for dir in folders(&root).into_iter().filter(|dir| dir.join("golden.json").is_file()) {
-                if dir.join("config.json").is_file() {
+                if dir.join("adapter_config.json").is_file() {
+                    lora::add(&mut suite, dir);
+                } else if dir.join("config.json").is_file() {
                     add_model(&mut suite, "golden", dir);
                 }
             }
@@ -68,14 +75,11 @@ fn name(dir: &Path) -> String {
 
 fn add_model(suite: &mut Suite, group: &str, dir: PathBuf) {
     let title = format!("{group}/{}", name(&dir));
-    let is_gptq = dir.join("quantize_config.json").is_file() || name(&dir).starts_with("gptq");
     let has_safetensors = std::fs::read_dir(&dir).is_ok_and(|entries| {
-        entries.flatten().any(|e| {
-            e.file_name().to_string_lossy().starts_with("model")
-                && e.path().extension().is_some_and(|x| x == "safetensors")
-        })
+        let is_model = |path: &Path| path.file_name().is_some_and(|name| name != "golden.safetensors");
+        entries.flatten().any(|e| is_model(&e.path()) && e.path().extension().is_some_and(|x| x == "safetensors"))
     });
-    if is_gptq || !has_safetensors {
+    if !has_safetensors {
         suite.skip(title, "a format that this version does not read yet");
         return;
     }
@@ -101,16 +105,20 @@ fn golden(dir: &Path) -> anyhow::Result<Golden> {
 }
 
 fn check_model(dir: &Path) -> Outcome {
-    let mut model = load(dir, 1)?;
+    check_logits(&mut load(dir, 1)?, dir, LIMIT)
+}
+
+/// The logits and greedy tokens of every case of the fixture in `dir`.
+fn check_logits(model: &mut Llama, dir: &Path, limit: f64) -> Outcome {
     let (mut worst, mut excused) = (0.0_f64, 0);
     for case in golden(dir)?.cases {
-        let mut logits = run(&mut model, 0, &case.prompt_ids)?;
+        let mut logits = run(model, 0, &case.prompt_ids)?;
         let want = case.last_logits.context("the fixture has no last_logits")?;
         ensure!(logits.len() == want.len(), "{} logits, expected {}", logits.len(), want.len());
         let error = relative_l2(&logits, &want);
         ensure!(
-            error < LIMIT,
-            "{}: relative L2 error {error:.3e} of the logits, expected below {LIMIT:.0e}",
+            error < limit,
+            "{}: relative L2 error {error:.3e} of the logits, expected below {limit:.0e}",
             case.name
         );
         worst = worst.max(error);
@@ -121,7 +129,7 @@ fn check_model(dir: &Path) -> Outcome {
                 ensure!(*margin <= slack, "{} step {step}: token {got}, expected {want} (margin {margin})", case.name);
                 excused += 1;
             }
-            logits = run(&mut model, case.prompt_ids.len() + step, &[*want])?;
+            logits = run(model, case.prompt_ids.len() + step, &[*want])?;
         }
     }
     println!("{}: worst relative L2 {worst:.2e}, {excused} near-ties excused", name(dir));

@@ -244,7 +244,7 @@ type Launched = (u32, Vec<(&'static str, u32)>);
 /// Every way in which a shader is launched on one of the tiers.
 fn launches(shader: &Shader) -> Vec<Launched> {
     let mut found = Vec::new();
-    for kernel in KERNELS.iter().filter(|kernel| kernel.name == shader.kernel) {
+    for kernel in KERNELS.iter().filter(|kernel| kernel.stem == shader.kernel) {
         for launch in tiers().iter().flat_map(|tier| (kernel.launches)(tier)) {
             let one = (launch.invocations, launch.overrides);
             if launch.variant == shader.variant && !found.contains(&one) {
@@ -345,9 +345,10 @@ fn modest(text: &Text) -> Outcome {
 }
 
 fn baselines() -> Outcome {
-    for shader in SHADERS {
-        let base = SHADERS.iter().any(|other| other.kernel == shader.kernel && other.variant == "base");
-        ensure!(base, "{} has `{}` but no `base` in shaders/variants.txt", shader.kernel, shader.variant);
+    for kernel in KERNELS {
+        let baseline = SHADERS.iter().find(|shader| shader.kernel == kernel.stem && shader.variant == kernel.baseline);
+        let baseline = baseline.with_context(|| format!("{} has no `{}`", kernel.name, kernel.baseline))?;
+        ensure!(baseline.features.is_empty(), "{}: its baseline needs {:?}", kernel.name, baseline.features);
     }
     Ok(())
 }
@@ -356,7 +357,11 @@ fn admitted() -> Outcome {
     for tier in tiers() {
         for kernel in KERNELS {
             let launches = (kernel.launches)(&tier);
-            ensure!(launches.iter().any(|launch| launch.variant == "base"), "{}: no base on {tier:?}", kernel.name);
+            ensure!(
+                launches.iter().any(|launch| launch.variant == kernel.baseline),
+                "{}: no baseline on {tier:?}",
+                kernel.name
+            );
             for launch in launches {
                 let shader = guanaco_engine::gpu::find_shader(launch.kernel, launch.variant)
                     .with_context(|| format!("variants.txt does not list {launch:?}"))?;

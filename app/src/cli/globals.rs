@@ -8,7 +8,7 @@ use guanaco_engine::gpu::{Gpu, GpuOptions};
 use guanaco_engine::kernels::KERNELS;
 use guanaco_engine::model::LoadOptions;
 
-use crate::checkpoint::{self, Files};
+use crate::checkpoint::{self, Files, LoraSpec};
 
 /// Options that every subcommand takes.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -18,6 +18,9 @@ pub struct Globals {
     /// that is part of this program]
     #[arg(long, global = true, value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
     pub model: Option<PathBuf>,
+    /// A LoRA to lay over the model: a PEFT folder, and how much of it (1 for all); may be given several times
+    #[arg(long, global = true, value_name = "PATH[=SCALE]", value_hint = clap::ValueHint::AnyPath)]
+    pub lora: Vec<LoraSpec>,
     /// The GPU: an index of `guanaco devices`, a part of its name, vendor:device, or a backend [default: GUANACO_ADAPTER, or
     /// the best there is]
     #[arg(long, global = true, value_name = "NAME")]
@@ -67,7 +70,7 @@ impl Globals {
     /// # Errors
     /// As [`Files::open`].
     pub fn open_files(&self) -> anyhow::Result<Arc<Files>> {
-        let files = Files::open(self.model.as_deref(), self.context)?;
+        let files = Files::open(self.model.as_deref(), &self.lora, self.context)?;
         for warning in &files.config.warnings {
             super::note::warning(warning);
         }
@@ -88,7 +91,8 @@ impl Globals {
 /// Refuses names that are no kernels: a misspelt one would run nothing in the shader's place.
 fn check_kernels(names: &[String]) -> anyhow::Result<()> {
     for name in names {
-        let known: Vec<&str> = KERNELS.iter().map(|kernel| kernel.name).collect();
+        let mut known: Vec<&str> = KERNELS.iter().map(|kernel| kernel.stem).collect();
+        known.dedup();
         ensure!(
             known.contains(&name.as_str()),
             "GUANACO_CPU_KERNELS: there is no kernel `{name}`; there are: {}",

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use guanaco_engine::file::Checkpoint;
 use guanaco_engine::gpu::{MemoryItem, MemoryPlan, Profile};
 use guanaco_engine::model::{Config, LoadOptions, RopeScaling, memory_plan};
-use guanaco_engine::weights::names::resolve;
+use guanaco_engine::weights::names::{Resolved, resolve};
 use serde::Serialize;
 
 use super::devices::size;
@@ -45,8 +45,9 @@ struct Plans {
 }
 
 impl Plans {
-    fn new(config: &Config, options: &LoadOptions) -> Self {
-        let [gpu, software] = [Profile::Gpu, Profile::Cpu].map(|profile| memory_plan(config, options, profile));
+    fn new(config: &Config, tensors: &Resolved, options: &LoadOptions) -> Self {
+        let [gpu, software] =
+            [Profile::Gpu, Profile::Cpu].map(|profile| memory_plan(config, tensors, options, profile));
         Self { gpu, software }
     }
 }
@@ -136,9 +137,9 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     let checkpoint = checkpoint::open(path.as_deref())?;
     let config = Config::load(&checkpoint)?;
     // Finds what is missing or has the wrong shape.
-    resolve(&checkpoint, &config.dims())?;
+    let tensors = resolve(&checkpoint, &config.dims())?;
     context_len(globals.context, config.max_seq_len)?;
-    let plans = Plans::new(&config, &globals.load_options(1));
+    let plans = Plans::new(&config, &tensors, &globals.load_options(1));
     let label = path.as_ref().map_or_else(|| checkpoint::name(None), |path| path.display().to_string());
     let report = report(label, &checkpoint, &config, &plans)?;
     if args.json {

@@ -53,6 +53,9 @@ fn choose(folder: &Folder) -> Result<String> {
             format!("{name} is a GGUF file, and this version reads safetensors: download the original checkpoint");
         return Err(Error::format(&folder.path(name), detail));
     }
+    if let Some(name) = named_by_quantizer(folder, &names)? {
+        return Ok(name);
+    }
     let mut others = with(|name| name.ends_with(".safetensors") && !name.starts_with("adapter_"));
     match (others.next(), others.next()) {
         (Some(one), None) => Ok(one.clone()),
@@ -68,6 +71,22 @@ fn choose(folder: &Folder) -> Result<String> {
             Err(Error::format(&folder.path(""), detail))
         }
     }
+}
+
+/// The file that AutoGPTQ's `quantize_config.json` names (`model_file_base_name`), or that has its usual name.
+fn named_by_quantizer(folder: &Folder, names: &[String]) -> Result<Option<String>> {
+    #[derive(Deserialize)]
+    struct Config {
+        model_file_base_name: Option<String>,
+    }
+    let Some(bytes) = folder.read("quantize_config.json", MAX_INDEX)? else { return Ok(None) };
+    // What else is wrong with it is said where it is read for itself.
+    let base = serde_json::from_slice::<Config>(&bytes).ok().and_then(|config| config.model_file_base_name);
+    let is_named = |name: &&String| {
+        let stem = [".safetensors", ".pt", ".bin"].iter().find_map(|ending| name.strip_suffix(ending));
+        stem.is_some_and(|stem| base.as_deref() == Some(stem) || stem.starts_with("gptq_model-"))
+    };
+    Ok(names.iter().find(is_named).cloned())
 }
 
 fn open_single(folder: &Folder, name: &str) -> Result<Opened> {

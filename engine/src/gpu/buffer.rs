@@ -29,6 +29,11 @@ impl Buffer {
         &self.name
     }
 
+    /// Whether `other` is the same buffer, not one like it.
+    pub fn is(&self, other: &Self) -> bool {
+        self.raw == other.raw
+    }
+
     /// Bytes.
     pub fn size(&self) -> u64 {
         self.raw.size()

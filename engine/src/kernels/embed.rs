@@ -60,13 +60,13 @@ impl Embed {
         let launch = preferred(gpu, "embed")?;
         let mut params = Params { row_words: padded(table.cols) as u32 / 8, row_base: 0, n_rows: 0 };
         let mut dispatches = Vec::with_capacity(table.parts.len());
-        for Part { buffer, row_base, n_rows } in &table.parts {
+        for Part { codes, row_base, n_rows, .. } in &table.parts {
             (params.row_base, params.n_rows) = (*row_base, *n_rows);
             let bindings = vec![
                 BoundBuffer::whole("params", &uniform(gpu, "embed.params", params)?),
                 BoundBuffer::whole("step", step),
                 BoundBuffer::whole("tokens", tokens),
-                BoundBuffer::whole("table", buffer),
+                BoundBuffer::whole("table", codes),
                 BoundBuffer::whole("x", x),
             ];
             dispatches.push(gpu.dispatch("embed", &launch, twin, bindings)?);

@@ -1,10 +1,12 @@
-//! A weight matrix that the model multiplies by: its row parts bound to `matvec` for one token and to `matmul` for many.
+//! A weight matrix that the model multiplies by: its row parts bound to the vector kernel for one token and to the matrix kernel
+//! for many, each in the format that the part has.
 
 use super::matvec::{self, ADD_BIAS, ADD_TO_OUTPUT};
-use super::{matmul, padded, preferred, uniform};
+use super::{gather, matmul, named, padded, preferred, preferred_of, uniform};
 use crate::error::Result;
-use crate::gpu::{BoundBuffer, Buffer, Dispatch, Gpu, Recording, Role};
-use crate::weights::{Matrix, Part};
+use crate::gpu::{BoundBuffer, Buffer, Dispatch, Gpu, Launch, Recording, Role, Twin};
+use crate::weights::packed::Format;
+use crate::weights::{LowRank, Matrix, Part};
 
 /// Where a linear layer reads and writes.
 #[derive(Clone, Copy, Debug)]
@@ -19,22 +21,52 @@ pub struct Wiring<'a> {
     pub y_stride: usize,
     /// Add to `y` (the residual stream) rather than replace it.
     pub add: bool,
+    /// Room for what comes between.
+    pub between: Between<'a>,
+}
+
+/// Buffers for intermediate results, shared by all layers.
+#[derive(Clone, Copy, Debug)]
+pub struct Between<'a> {
+    /// (n_tokens, padded cols) f32: the input in another order, for the parts that want it so.
+    pub sorted: &'a Buffer,
+    /// (n_tokens, padded rank) f32: a LoRA's `a · x`.
+    pub low_rank: &'a Buffer,
 }
 
 /// One linear layer, bound.
 #[derive(Debug)]
 pub struct Linear {
     parts: Vec<Bound>,
+    /// Both factors of each LoRA beside it.
+    low_rank: Vec<[Linear; 2]>,
     cols: u64,
 }
 
 #[derive(Debug)]
 struct Bound {
+    /// Brings the input into this part's order; None where the input is taken as it is, or the part before has sorted it.
+    gather: Option<Dispatch>,
     matvec: Dispatch,
     matvec_groups: [u32; 3],
     /// None where only ever one row is asked for (the head).
     matmul: Option<Dispatch>,
     n_rows: u32,
+}
+
+/// The kernels for one token and for many of weights in `format`.
+fn kernels(format: Format) -> [&'static str; 2] {
+    match format {
+        Format::F16 => ["matvec", "matmul"],
+        Format::Q4 { .. } => ["matvec_q4", "matmul_q4"],
+        Format::Q6 => ["matvec_q6", "matmul_q6"],
+        Format::Q8 => ["matvec_q8", "matmul_q8"],
+    }
+}
+
+fn chosen(gpu: &Gpu, name: &str) -> Result<(Launch, Twin)> {
+    let kernel = named(name)?;
+    Ok((preferred_of(gpu, kernel)?, kernel.twin))
 }
 
 impl Linear {
@@ -43,46 +75,72 @@ impl Linear {
     /// # Errors
     /// What the device reports.
     pub fn new(gpu: &Gpu, label: &str, matrix: &Matrix, wiring: Wiring<'_>, batched: bool) -> Result<Self> {
-        let vector = preferred(gpu, "matvec")?;
-        let many = preferred(gpu, "matmul")?;
         let bias = match &matrix.bias {
             Some(bias) => bias.clone(),
             None => gpu.create_buffer("no bias", 16, Role::Storage)?,
         };
         let flags = if matrix.bias.is_some() { ADD_BIAS } else { 0 } | if wiring.add { ADD_TO_OUTPUT } else { 0 };
-        let mut parts = Vec::with_capacity(matrix.parts.len());
-        for Part { buffer, row_base, n_rows } in &matrix.parts {
-            let row_words = padded(matrix.cols) as u32 / 8;
-            let part = matvec::Params { row_words, n_rows: *n_rows, row_base: *row_base, flags };
-            let bind = |params: &Buffer| {
-                vec![
-                    BoundBuffer::whole("params", params),
-                    BoundBuffer::whole("weight", buffer),
-                    BoundBuffer::whole("x", wiring.x),
-                    BoundBuffer::whole("bias", &bias),
-                    BoundBuffer::whole("y", wiring.y),
-                ]
+        let mut parts: Vec<Bound> = Vec::with_capacity(matrix.parts.len());
+        let mut sorted_by: Option<&Buffer> = None;
+        for part in &matrix.parts {
+            let Part { codes, scales, format, row_base, n_rows, order } = part;
+            let params = matvec::Params {
+                row_words: padded(matrix.cols) as u32 / 8,
+                n_rows: *n_rows,
+                row_base: *row_base,
+                flags,
+                y_stride: wiring.y_stride as u32,
+                scale_words: format.scale_words(matrix.cols) as u32,
+                group_shift: format.group_shift(),
             };
-            let params = uniform(gpu, label, part)?;
-            let dispatch = gpu.dispatch(label, &vector, matvec::twin, bind(&params))?;
+            let params = uniform(gpu, label, params)?;
+            let mut bindings = vec![
+                BoundBuffer::whole("params", &params),
+                BoundBuffer::whole("weight", codes),
+                BoundBuffer::whole("x", if order.is_some() { wiring.between.sorted } else { wiring.x }),
+                BoundBuffer::whole("bias", &bias),
+                BoundBuffer::whole("y", wiring.y),
+            ];
+            bindings.extend(scales.as_ref().map(|scales| BoundBuffer::whole("scales", scales)));
+            let [vector, many] = kernels(*format);
+            let (launch, twin) = chosen(gpu, vector)?;
+            let dispatch = gpu.dispatch(label, &launch, twin, bindings.clone())?;
             let batch = if batched {
-                let params = uniform(gpu, label, matmul::Params { part, y_stride: wiring.y_stride as u32 })?;
-                let mut bindings = bind(&params);
+                let (launch, twin) = chosen(gpu, many)?;
                 bindings.push(BoundBuffer::whole("step", wiring.step));
-                Some(gpu.dispatch(label, &many, matmul::twin, bindings)?)
+                Some(gpu.dispatch(label, &launch, twin, bindings)?)
             } else {
                 None
             };
+            let sort = match order {
+                Some(order) if sorted_by.is_none_or(|before| !before.is(order)) => {
+                    sorted_by = Some(order);
+                    Some(sorter(gpu, label, order, matrix.cols, wiring)?)
+                }
+                _ => None,
+            };
             let matvec_groups = matvec::workgroups(*n_rows, gpu.tier());
-            parts.push(Bound { matvec: dispatch, matvec_groups, matmul: batch, n_rows: *n_rows });
+            parts.push(Bound { gather: sort, matvec: dispatch, matvec_groups, matmul: batch, n_rows: *n_rows });
         }
-        Ok(Self { parts, cols: matrix.cols as u64 })
+        let mut low_rank = Vec::with_capacity(matrix.low_rank.len());
+        for LowRank { a, b } in &matrix.low_rank {
+            let between = wiring.between.low_rank;
+            let y_stride = padded(a.rows);
+            let first = Self::new(gpu, label, a, Wiring { y: between, y_stride, add: false, ..wiring }, batched)?;
+            let second = Self::new(gpu, label, b, Wiring { x: between, add: true, ..wiring }, batched)?;
+            low_rank.push([first, second]);
+        }
+        Ok(Self { parts, low_rank, cols: matrix.cols as u64 })
     }
 
-    /// Multiplies the rows of a step: by `matmul` if it is a batch, however short, so that a token's result does not depend on
-    /// how a prompt was cut.
+    /// Multiplies the rows of a step: by the matrix kernel if it is a batch, however short, so that a token's result does not
+    /// depend on how a prompt was cut.
     pub fn record<'a>(&'a self, recording: &mut Recording<'a>, n_tokens: u32) {
         for part in &self.parts {
+            if let Some(gather) = &part.gather {
+                let groups = gather::workgroups(self.cols as u32, n_tokens, gather.pipeline().launch());
+                recording.push(gather, groups, 0);
+            }
             let cost = u64::from(n_tokens) * u64::from(part.n_rows) * self.cols;
             match &part.matmul {
                 Some(matmul) if recording.is_batched() => {
@@ -92,5 +150,21 @@ impl Linear {
                 _ => recording.push(&part.matvec, part.matvec_groups, cost),
             }
         }
+        for factor in self.low_rank.iter().flatten() {
+            factor.record(recording, n_tokens);
+        }
     }
+}
+
+/// Brings the columns of the input into `order`.
+fn sorter(gpu: &Gpu, label: &str, order: &Buffer, cols: usize, wiring: Wiring<'_>) -> Result<Dispatch> {
+    let params = uniform(gpu, label, gather::Params { cols: cols as u32 })?;
+    let bindings = vec![
+        BoundBuffer::whole("params", &params),
+        BoundBuffer::whole("step", wiring.step),
+        BoundBuffer::whole("order", order),
+        BoundBuffer::whole("x", wiring.x),
+        BoundBuffer::whole("y", wiring.between.sorted),
+    ];
+    gpu.dispatch(label, &preferred(gpu, "gather")?, gather::twin, bindings)
 }

@@ -1,33 +1,42 @@
 //! Matrix times matrix: every projection of a prefill.
 
-use bytemuck::{Pod, Zeroable};
-
-use super::matvec::{ADD_BIAS, ADD_TO_OUTPUT};
-use super::{Case, Data, Rng, Step, cpu_subgroup, launch, matvec, padded};
+use super::matvec::{ADD_BIAS, ADD_TO_OUTPUT, Params, product};
+use super::{Case, Data, Rng, Step, cpu_subgroup, launch, matvec_quant, padded};
 use crate::error::Result;
 use crate::gpu::{Launch, Tier, TwinBuffers};
-
-/// The WGSL `Params`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
-pub struct Params {
-    /// The matrix part, as for a vector.
-    pub part: matvec::Params,
-    /// Elements from one token to the next in `y`.
-    pub y_stride: u32,
-}
+use crate::weights::packed::Format;
 
 /// The variants that run on `tier`.
 pub fn launches(tier: &Tier) -> Vec<Launch> {
-    let cpu = cpu_subgroup(tier).map(|size| launch("matmul", "cpu_subgroup", size));
-    cpu.into_iter().chain([launch("matmul", "base", 64)]).collect()
+    variants(tier, "base", "cpu_subgroup")
+}
+
+/// As [`launches`], for [`Format::Q4`].
+pub fn launches_q4(tier: &Tier) -> Vec<Launch> {
+    variants(tier, "q4", "q4_cpu_subgroup")
+}
+
+/// As [`launches`], for [`Format::Q6`].
+pub fn launches_q6(tier: &Tier) -> Vec<Launch> {
+    variants(tier, "q6", "q6_cpu_subgroup")
+}
+
+/// As [`launches`], for [`Format::Q8`].
+pub fn launches_q8(tier: &Tier) -> Vec<Launch> {
+    variants(tier, "q8", "q8_cpu_subgroup")
+}
+
+fn variants(tier: &Tier, base: &'static str, cpu: &'static str) -> Vec<Launch> {
+    let cpu = cpu_subgroup(tier).map(|size| launch("matmul", cpu, size));
+    cpu.into_iter().chain([launch("matmul", base, 64)]).collect()
 }
 
 /// Workgroups for a matrix part of `n_rows` and `n_tokens` of input.
 pub(super) fn workgroups(n_rows: u32, n_tokens: u32, launch: &Launch) -> [u32; 3] {
-    match launch.variant {
-        "cpu_subgroup" => [n_tokens.div_ceil(8), n_rows.div_ceil(launch.invocations * 2), 1],
-        _ => [n_rows.div_ceil(64), n_tokens.div_ceil(64), 1],
+    if launch.variant.ends_with("cpu_subgroup") {
+        [n_tokens.div_ceil(8), n_rows.div_ceil(launch.invocations * 2), 1]
+    } else {
+        [n_rows.div_ceil(64), n_tokens.div_ceil(64), 1]
     }
 }
 
@@ -36,40 +45,83 @@ pub(super) fn workgroups(n_rows: u32, n_tokens: u32, launch: &Launch) -> [u32; 3
 /// # Errors
 /// A missing buffer.
 pub fn twin(buffers: &mut TwinBuffers) -> Result<()> {
-    let (params, step): (Params, Step) = (buffers.params("params")?, buffers.params("step")?);
-    let (x, y) = (buffers.f32("x")?, buffers.f32("y")?);
-    let y = product(buffers, params.part, &x, y, step.n_tokens as usize, params.y_stride as usize)?;
-    buffers.set_f32("y", &y);
-    Ok(())
+    let step: Step = buffers.params("step")?;
+    let weight = buffers.f16("weight")?;
+    product(buffers, &weight, step.n_tokens as usize)
 }
 
-/// `y[t][row_base + r] = Σ W[r][c] x[t][c] (+ bias) (+ y)`, sums in f64.
-pub(super) fn product(
-    buffers: &TwinBuffers,
-    part: matvec::Params,
-    x: &[f32],
-    mut y: Vec<f32>,
-    n_tokens: usize,
-    y_stride: usize,
-) -> Result<Vec<f32>> {
-    let (weight, bias) = (buffers.f16("weight")?, buffers.f32("bias")?);
-    let cols = (part.row_words as usize * 8).max(1);
-    for (t, x) in x.chunks(cols).take(n_tokens).enumerate() {
-        for (r, row) in weight.chunks(cols).take(part.n_rows as usize).enumerate() {
-            let at = part.row_base as usize + r;
-            let mut sum: f64 = row.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
-            if part.flags & ADD_BIAS != 0 {
-                sum += f64::from(bias.get(at).copied().unwrap_or_default());
-            }
-            if let Some(y) = y.get_mut(t * y_stride + at) {
-                if part.flags & ADD_TO_OUTPUT != 0 {
-                    sum += f64::from(*y);
-                }
-                *y = sum as f32;
-            }
+/// The reference for [`Format::Q4`].
+///
+/// # Errors
+/// A missing buffer.
+pub fn twin_q4(buffers: &mut TwinBuffers) -> Result<()> {
+    let params: matvec_quant::Params = buffers.params("params")?;
+    twin_quant(buffers, matvec_quant::q4(params))
+}
+
+/// The reference for [`Format::Q6`].
+///
+/// # Errors
+/// A missing buffer.
+pub fn twin_q6(buffers: &mut TwinBuffers) -> Result<()> {
+    twin_quant(buffers, Format::Q6)
+}
+
+/// The reference for [`Format::Q8`].
+///
+/// # Errors
+/// A missing buffer.
+pub fn twin_q8(buffers: &mut TwinBuffers) -> Result<()> {
+    twin_quant(buffers, Format::Q8)
+}
+
+fn twin_quant(buffers: &mut TwinBuffers, format: Format) -> Result<()> {
+    let step: Step = buffers.params("step")?;
+    let weight = matvec_quant::weights(buffers, format)?;
+    product(buffers, &weight, step.n_tokens as usize)
+}
+
+/// What conformance runs for [`Format::Q4`].
+pub fn cases_q4() -> Vec<Case> {
+    [32, 128, 1 << 40].into_iter().flat_map(|group_len| cases_quant(Format::Q4 { group_len })).collect()
+}
+
+/// What conformance runs for [`Format::Q6`].
+pub fn cases_q6() -> Vec<Case> {
+    cases_quant(Format::Q6)
+}
+
+/// What conformance runs for [`Format::Q8`].
+pub fn cases_q8() -> Vec<Case> {
+    cases_quant(Format::Q8)
+}
+
+fn cases_quant(format: Format) -> Vec<Case> {
+    let shapes = [(1, 64, 1, 0), (13, 192, 9, 3), (129, 256, 33, 0), (67, 4096, 65, 0)];
+    let mut cases = Vec::new();
+    for (seed, (rows, cols, n_tokens, row_base)) in shapes.into_iter().enumerate() {
+        for flags in [0, ADD_BIAS | ADD_TO_OUTPUT] {
+            let mut rng = Rng::new(seed as u64);
+            let y_stride = padded(row_base + rows);
+            let params = matvec_quant::params(format, rows, cols, row_base, flags);
+            let name = format!("{}, {n_tokens} tokens", matvec_quant::case_name(format, rows, cols, row_base, flags));
+            let case = Case::new(name, 1e-9, |case, launch, _| {
+                let (params, step): (Params, Step) = (case.params("params"), case.params("step"));
+                workgroups(params.n_rows, step.n_tokens, launch)
+            })
+            .uniform("params", Params { y_stride: y_stride as u32, ..params })
+            .uniform("step", Step { pos: 0, n_tokens: n_tokens as u32 })
+            .f32("x", &rng.values(n_tokens * cols, 1.0))
+            .f32("bias", &rng.values(row_base + rows, 1.0));
+            let case = matvec_quant::with_weights(case, &mut rng, format, rows, cols);
+            cases.push(if flags & ADD_TO_OUTPUT == 0 {
+                case.output("y", Data::F32, (n_tokens + 1) * y_stride)
+            } else {
+                case.f32("y", &rng.values((n_tokens + 1) * y_stride, 1.0))
+            });
         }
     }
-    Ok(y)
+    cases
 }
 
 /// What conformance runs.
@@ -93,14 +145,16 @@ pub fn cases() -> Vec<Case> {
             let stride = padded(cols);
             let n = row_base + rows;
             let y_stride = padded(n);
-            let part =
-                matvec::Params { row_words: stride as u32 / 8, n_rows: rows as u32, row_base: row_base as u32, flags };
+            let (row_words, n_rows, first) = (stride as u32 / 8, rows as u32, row_base as u32);
+            let stride_out = y_stride as u32;
+            let params =
+                Params { row_words, n_rows, row_base: first, flags, y_stride: stride_out, ..Params::default() };
             let name = format!("{rows}x{cols}, {n_tokens} tokens, from row {row_base}, flags {flags}");
             let case = Case::new(name, 1e-9, |case, launch, _| {
                 let (params, step): (Params, Step) = (case.params("params"), case.params("step"));
-                workgroups(params.part.n_rows, step.n_tokens, launch)
+                workgroups(params.n_rows, step.n_tokens, launch)
             })
-            .uniform("params", Params { part, y_stride: y_stride as u32 })
+            .uniform("params", params)
             .uniform("step", Step { pos: 0, n_tokens: n_tokens as u32 })
             .f16("weight", &rng.rows(rows, cols, stride, weight_scale))
             .f32("x", &rng.rows(n_tokens, cols, stride, scale))

@@ -14,11 +14,11 @@ pub const ADD_TO_OUTPUT: u32 = 2;
 /// Rows that one workgroup computes.
 const ROWS: u32 = 8;
 
-/// The WGSL `Params`.
+/// The WGSL `Params` of every matrix kernel.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
 pub struct Params {
-    /// Packed words (eight halves) of a row.
+    /// Words of eight columns in a row.
     pub row_words: u32,
     /// Rows of this part.
     pub n_rows: u32,
@@ -26,16 +26,30 @@ pub struct Params {
     pub row_base: u32,
     /// [`ADD_BIAS`], [`ADD_TO_OUTPUT`].
     pub flags: u32,
+    /// Elements from one token to the next in `y`.
+    pub y_stride: u32,
+    /// Quantised weights: words of the scales of a row.
+    pub scale_words: u32,
+    /// 4-bit weights: log2 of the units of 32 columns that share a scale.
+    pub group_shift: u32,
 }
 
 /// The variants that run on `tier`. A subgroup a workgroup where its size is known: on a GPU too, since eight rows a subgroup
 /// need no barrier.
 pub fn launches(tier: &Tier) -> Vec<Launch> {
-    let subgroup = tier.fixed_subgroup().filter(|size| (8..=64).contains(size));
-    let subgroup = subgroup.map(|size| launch("matvec", "subgroup", size));
+    subgroup_launches(tier, "matvec", "base", "subgroup")
+}
+
+pub(super) fn subgroup_launches(
+    tier: &Tier,
+    kernel: &'static str,
+    base: &'static str,
+    subgroup: &'static str,
+) -> Vec<Launch> {
+    let size = tier.fixed_subgroup().filter(|size| (8..=64).contains(size));
     // Where only barriers are left, a CPU wants few of them.
-    let base = if tier.profile == crate::gpu::Profile::Cpu { 8 } else { 64 };
-    subgroup.into_iter().chain([launch("matvec", "base", base)]).collect()
+    let plain = if tier.profile == crate::gpu::Profile::Cpu { 8 } else { 64 };
+    size.map(|size| launch(kernel, subgroup, size)).into_iter().chain([launch(kernel, base, plain)]).collect()
 }
 
 /// Workgroups for a matrix part of `n_rows`.
@@ -48,9 +62,30 @@ pub(super) fn workgroups(n_rows: u32, tier: &Tier) -> [u32; 3] {
 /// # Errors
 /// A missing buffer.
 pub fn twin(buffers: &mut TwinBuffers) -> Result<()> {
+    let weight = buffers.f16("weight")?;
+    product(buffers, &weight, 1)
+}
+
+/// `y[t][row_base + r] = Σ W[r][c] x[t][c] (+ bias) (+ y)`, sums in f64, with the rows of `weight` as they come from memory.
+pub(super) fn product(buffers: &mut TwinBuffers, weight: &[f32], n_tokens: usize) -> Result<()> {
     let params: Params = buffers.params("params")?;
-    let (x, y) = (buffers.f32("x")?, buffers.f32("y")?);
-    let y = super::matmul::product(buffers, params, &x, y, 1, 0)?;
+    let (x, bias, mut y) = (buffers.f32("x")?, buffers.f32("bias")?, buffers.f32("y")?);
+    let cols = (params.row_words as usize * 8).max(1);
+    for (t, x) in x.chunks(cols).take(n_tokens).enumerate() {
+        for (r, row) in weight.chunks(cols).take(params.n_rows as usize).enumerate() {
+            let at = params.row_base as usize + r;
+            let mut sum: f64 = row.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
+            if params.flags & ADD_BIAS != 0 {
+                sum += f64::from(bias.get(at).copied().unwrap_or_default());
+            }
+            if let Some(y) = y.get_mut(t * params.y_stride as usize + at) {
+                if params.flags & ADD_TO_OUTPUT != 0 {
+                    sum += f64::from(*y);
+                }
+                *y = sum as f32;
+            }
+        }
+    }
     buffers.set_f32("y", &y);
     Ok(())
 }
@@ -76,7 +111,8 @@ pub fn cases() -> Vec<Case> {
             let weight_scale = if weights == 1.0 { 1.0 / (cols as f32).sqrt() } else { weights };
             let stride = padded(cols);
             let n = row_base + rows;
-            let params = Params { row_words: stride as u32 / 8, n_rows: rows as u32, row_base: row_base as u32, flags };
+            let (row_words, n_rows, row_base) = (stride as u32 / 8, rows as u32, row_base as u32);
+            let params = Params { row_words, n_rows, row_base, flags, ..Params::default() };
             let case =
                 Case::new(format!("{rows}x{cols}, from row {row_base}, flags {flags}"), 1e-9, |case, _, tier| {
                     workgroups(case.params::<Params>("params").n_rows, tier)

@@ -8,9 +8,12 @@ pub mod attention;
 mod case;
 pub mod conformance;
 pub mod embed;
+pub mod gather;
 pub mod linear;
+pub mod lora_merge;
 pub mod matmul;
 pub mod matvec;
+pub mod matvec_quant;
 pub mod rms_norm;
 pub mod rope_kv;
 pub mod swiglu;
@@ -23,26 +26,50 @@ use crate::weights::padded;
 
 /// One kernel, as the conformance run and the shader suite see it.
 pub struct Kernel {
-    /// The stem of its two files.
+    /// Its name: that of its two files, and of the weights' format where there are kernels for several.
     pub name: &'static str,
+    /// The stem of its two files.
+    pub stem: &'static str,
+    /// The variant that needs no optional feature and runs everywhere.
+    pub baseline: &'static str,
     /// The CPU reference.
     pub twin: Twin,
-    /// The variants that run on an adapter, the preferred one first. Never empty: `base` runs everywhere.
+    /// The variants that run on an adapter, the preferred one first. Never empty: the baseline runs everywhere.
     pub launches: fn(&Tier) -> Vec<Launch>,
     /// What conformance runs.
     pub cases: fn() -> Vec<Case>,
 }
 
 /// Every kernel, by name. A new one gets its line here.
+#[rustfmt::skip]
 pub static KERNELS: &[Kernel] = &[
-    Kernel { name: "attention", twin: attention::twin, launches: attention::launches, cases: attention::cases },
-    Kernel { name: "embed", twin: embed::twin, launches: embed::launches, cases: embed::cases },
-    Kernel { name: "matmul", twin: matmul::twin, launches: matmul::launches, cases: matmul::cases },
-    Kernel { name: "matvec", twin: matvec::twin, launches: matvec::launches, cases: matvec::cases },
-    Kernel { name: "rms_norm", twin: rms_norm::twin, launches: rms_norm::launches, cases: rms_norm::cases },
-    Kernel { name: "rope_kv", twin: rope_kv::twin, launches: rope_kv::launches, cases: rope_kv::cases },
-    Kernel { name: "swiglu", twin: swiglu::twin, launches: swiglu::launches, cases: swiglu::cases },
+    kernel("attention", "attention", "base", attention::twin, attention::launches, attention::cases),
+    kernel("embed", "embed", "base", embed::twin, embed::launches, embed::cases),
+    kernel("gather", "gather", "base", gather::twin, gather::launches, gather::cases),
+    kernel("lora_merge", "lora_merge", "base", lora_merge::twin, lora_merge::launches, lora_merge::cases),
+    kernel("matmul", "matmul", "base", matmul::twin, matmul::launches, matmul::cases),
+    kernel("matmul_q4", "matmul", "q4", matmul::twin_q4, matmul::launches_q4, matmul::cases_q4),
+    kernel("matmul_q6", "matmul", "q6", matmul::twin_q6, matmul::launches_q6, matmul::cases_q6),
+    kernel("matmul_q8", "matmul", "q8", matmul::twin_q8, matmul::launches_q8, matmul::cases_q8),
+    kernel("matvec", "matvec", "base", matvec::twin, matvec::launches, matvec::cases),
+    kernel("matvec_q4", "matvec_quant", "q4", matvec_quant::twin_q4, matvec_quant::launches_q4, matvec_quant::cases_q4),
+    kernel("matvec_q6", "matvec_quant", "q6", matvec_quant::twin_q6, matvec_quant::launches_q6, matvec_quant::cases_q6),
+    kernel("matvec_q8", "matvec_quant", "q8", matvec_quant::twin_q8, matvec_quant::launches_q8, matvec_quant::cases_q8),
+    kernel("rms_norm", "rms_norm", "base", rms_norm::twin, rms_norm::launches, rms_norm::cases),
+    kernel("rope_kv", "rope_kv", "base", rope_kv::twin, rope_kv::launches, rope_kv::cases),
+    kernel("swiglu", "swiglu", "base", swiglu::twin, swiglu::launches, swiglu::cases),
 ];
+
+const fn kernel(
+    name: &'static str,
+    stem: &'static str,
+    baseline: &'static str,
+    twin: Twin,
+    launches: fn(&Tier) -> Vec<Launch>,
+    cases: fn() -> Vec<Case>,
+) -> Kernel {
+    Kernel { name, stem, baseline, twin, launches, cases }
+}
 
 /// What changes from step to step: the WGSL `Step`.
 #[repr(C)]
@@ -64,17 +91,25 @@ fn cpu_subgroup(tier: &Tier) -> Option<u32> {
     tier.fixed_subgroup().filter(|size| tier.profile == crate::gpu::Profile::Cpu && matches!(size, 4 | 8))
 }
 
-/// The launch to use on `gpu`: the first that passes its self-test. `base` is taken as it is, since nothing is left to fall
+/// The launch to use on `gpu`: the first that passes its self-test. The baseline is taken as it is, since nothing is left to fall
 /// back to, and `guanaco conformance` tells more.
 fn preferred(gpu: &Gpu, name: &str) -> Result<Launch> {
-    let kernel = KERNELS.iter().find(|kernel| kernel.name == name);
-    let kernel = kernel.ok_or_else(|| Error::kernel(name, "not in the registry"))?;
+    preferred_of(gpu, named(name)?)
+}
+
+/// The kernel of that name in the registry.
+fn named(name: &str) -> Result<&'static Kernel> {
+    KERNELS.iter().find(|kernel| kernel.name == name).ok_or_else(|| Error::kernel(name, "not in the registry"))
+}
+
+/// As [`preferred`], for a kernel of the registry.
+fn preferred_of(gpu: &Gpu, kernel: &Kernel) -> Result<Launch> {
     for launch in (kernel.launches)(gpu.tier()) {
-        if launch.variant == "base" || gpu.trusted(&launch, || self_test(gpu, kernel, &launch))? {
+        if launch.variant == kernel.baseline || gpu.trusted(&launch, || self_test(gpu, kernel, &launch))? {
             return Ok(launch);
         }
     }
-    Err(Error::kernel(name, "no variant runs on this adapter"))
+    Err(Error::kernel(kernel.name, "no variant runs on this adapter"))
 }
 
 /// Bytes of a case that the self-test still runs: every shape but the 7B's, so that each loop goes round more than once, each
@@ -111,10 +146,11 @@ mod tests {
     #[test]
     fn every_shader_belongs_to_a_kernel_and_every_kernel_has_a_baseline() {
         for shader in SHADERS {
-            assert!(KERNELS.iter().any(|kernel| kernel.name == shader.kernel), "{}", shader.kernel);
+            assert!(KERNELS.iter().any(|kernel| kernel.stem == shader.kernel), "{}", shader.kernel);
         }
         for kernel in KERNELS {
-            assert!(SHADERS.iter().any(|s| s.kernel == kernel.name && s.variant == "base"), "{}", kernel.name);
+            let is_baseline = |s: &crate::gpu::Shader| s.kernel == kernel.stem && s.variant == kernel.baseline;
+            assert!(SHADERS.iter().any(is_baseline), "{}", kernel.name);
         }
     }
 
@@ -140,8 +176,9 @@ mod tests {
         let size = |kernel: &str| match kernel {
             "attention" => size_of::<super::attention::Params>(),
             "embed" => size_of::<super::embed::Params>(),
-            "matmul" => size_of::<super::matmul::Params>(),
-            "matvec" => size_of::<super::matvec::Params>(),
+            "gather" => size_of::<super::gather::Params>(),
+            "lora_merge" => size_of::<super::lora_merge::Params>(),
+            "matmul" | "matvec" | "matvec_quant" => size_of::<super::matvec::Params>(),
             "rms_norm" => size_of::<super::rms_norm::Params>(),
             "rope_kv" => size_of::<super::rope_kv::Params>(),
             "swiglu" => size_of::<super::swiglu::Params>(),

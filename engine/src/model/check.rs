@@ -43,7 +43,7 @@ const PROMPT: usize = 41;
 /// Only when the device itself is gone or a second one cannot be opened; a failing check is an outcome.
 pub fn run(gpu: &Arc<Gpu>, each: &mut dyn FnMut(&Outcome)) -> Result<Vec<Outcome>> {
     let reference = Arc::new(Gpu::open(GpuOptions {
-        cpu_kernels: KERNELS.iter().map(|kernel| kernel.name.to_owned()).collect(),
+        cpu_kernels: KERNELS.iter().map(|kernel| kernel.stem.to_owned()).collect(),
         ..gpu.options().clone()
     })?);
     let mut outcomes = Vec::new();

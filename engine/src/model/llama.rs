@@ -19,18 +19,19 @@ use std::sync::Arc;
 use super::plan::{self, LoadOptions, Shapes};
 use super::{Config, Forward, Pass};
 use crate::error::{Error, Result};
-use crate::file::{Checkpoint, RopeLayout};
+use crate::file::RopeLayout;
 use crate::gpu::{Buffer, Gpu, MemoryPlan, Recording, Role};
 use crate::kernels::Step;
 use crate::kernels::attention::{self, Attention};
 use crate::kernels::embed::Embed;
 use crate::kernels::linear::{self, Linear};
+use crate::kernels::lora_merge;
 use crate::kernels::rms_norm::{self, RmsNorm};
 use crate::kernels::rope_kv::{self, RopeKv};
 use crate::kernels::swiglu::{self, SwiGlu};
 use crate::kv_cache::KvCache;
-use crate::weights::names::{Resolved, ResolvedTensor, Role as Name, resolve};
-use crate::weights::{Uploader, padded};
+use crate::weights::names::{Resolved, Role as Name, resolve};
+use crate::weights::{Matrix, ResolvedTensor, Sources, Uploader, padded};
 
 /// A model on the device, ready to run.
 pub struct Llama {
@@ -38,6 +39,8 @@ pub struct Llama {
     config: Config,
     shapes: Shapes,
     memory: MemoryPlan,
+    /// Bytes of the weights that a decode step reads.
+    read_bytes: u64,
     cache: KvCache,
     scratch: Scratch,
     embed: Embed,
@@ -81,6 +84,10 @@ struct Scratch {
     gate_up: Buffer,
     /// (chunk_len, hidden).
     hidden: Buffer,
+    /// (chunk_len, sorted): an input with its columns sorted for a matrix.
+    sorted: Buffer,
+    /// (chunk_len, low_rank): between the factors of a LoRA.
+    low_rank: Buffer,
     /// (1, dim): the last token, normalised.
     last: Buffer,
     /// (vocab_size).
@@ -106,11 +113,17 @@ impl Scratch {
             heads: rows("heads", shapes.heads)?,
             gate_up: rows("gate_up", shapes.gate_up)?,
             hidden: rows("hidden", shapes.hidden)?,
+            sorted: rows("sorted", shapes.sorted)?,
+            low_rank: rows("low_rank", shapes.low_rank)?,
             last: gpu.create_buffer("last", (shapes.dim * 4) as u64, Role::Storage)?,
             logits: gpu.create_buffer("logits", vocab, Role::Storage)?,
             serial: gpu.create_buffer("serial", 4, Role::Storage)?,
             out: gpu.create_buffer("logits on the host", vocab + 4, Role::Readback)?,
         })
+    }
+
+    fn between(&self) -> linear::Between<'_> {
+        linear::Between { sorted: &self.sorted, low_rank: &self.low_rank }
     }
 }
 
@@ -124,33 +137,49 @@ pub struct LoadProgress {
 }
 
 impl Llama {
-    /// Loads `checkpoint` onto `gpu`, streaming its tensors from the memory map.
+    /// Loads `sources`, a checkpoint and the LoRAs over it, onto `gpu`, streaming the tensors from the memory map.
     ///
     /// # Errors
-    /// What is wrong with the file, by tensor; [`Error::DoesNotFit`] with the figures, before anything is allocated; what the
+    /// What is wrong with the files, by tensor; [`Error::DoesNotFit`] with the figures, before anything is allocated; what the
     /// device reports.
-    pub fn load(
+    pub fn load<'a>(
         gpu: Arc<Gpu>,
-        checkpoint: &Checkpoint,
+        sources: impl Into<Sources<'a>>,
         options: &LoadOptions,
         progress: &mut dyn FnMut(LoadProgress),
     ) -> Result<Self> {
+        let sources = sources.into();
+        let checkpoint = sources.checkpoint;
         let config = Config::load(checkpoint)?;
-        let tensors = resolve(checkpoint, &config.dims())?;
+        let tensors = resolve(sources, &config.dims())?;
         if config.head_dim > attention::MAX_HEAD_DIM {
             let detail = format!("a head of {}, expected at most {}", config.head_dim, attention::MAX_HEAD_DIM);
             return Err(Error::config(&checkpoint.side_path("config.json"), "head_dim", detail));
         }
-        let memory = plan::check_plan(&gpu, &config, options)?;
-        let shapes = Shapes::new(&config, options, gpu.tier().profile);
+        let memory = plan::check_plan(&gpu, &config, &tensors, options)?;
+        let shapes = Shapes::new(&config, &tensors, options, gpu.tier().profile);
         let total = tensors.stored_bytes();
         let mut report = |done| progress(LoadProgress { done, total });
-        let uploader = Uploader::new(&gpu, checkpoint, plan::slot_bytes(&config), &mut report)?;
+        let uploader = Uploader::new(&gpu, sources, plan::slot_bytes(&config), &mut report)?;
         let loader = Loader { gpu: &gpu, config: &config, shapes, tensors: &tensors, uploader };
         let loaded = loader.load(checkpoint.rope_layout());
         let (cache, scratch, parts) = loaded.map_err(|error| plan::with_figures(error, &memory))?;
         let Parts { embed, layers, final_norm, lm_head } = parts;
-        Ok(Self { gpu, config, shapes, memory, cache, scratch, embed, layers, final_norm, lm_head, serial: 0 })
+        let read_bytes = tensors.device_bytes() - tensors.table_bytes();
+        Ok(Self {
+            gpu,
+            config,
+            shapes,
+            memory,
+            read_bytes,
+            cache,
+            scratch,
+            embed,
+            layers,
+            final_norm,
+            lm_head,
+            serial: 0,
+        })
     }
 
     /// Its configuration.
@@ -171,10 +200,7 @@ impl Llama {
     /// Bytes that one decode step reads at position `pos`: every matrix once (the embedding only if it is also the head),
     /// and the cache.
     pub fn bytes_per_token(&self, pos: usize) -> u64 {
-        let weights = self.memory.items.first().map_or(0, |item| item.bytes);
-        let table = (self.config.vocab_size * padded(self.config.dim) * 2) as u64;
-        let read = if self.config.tied_embeddings { weights } else { weights - table };
-        read + self.shapes.kv.bytes_per_position() * pos as u64
+        self.read_bytes + self.shapes.kv.bytes_per_position() * pos as u64
     }
 
     /// The list of a step: everything from the tokens to the logits.
@@ -312,17 +338,17 @@ impl<'a> Loader<'a> {
         let s = Scratch::new(gpu, config, &shapes)?;
         let rope = self.rope_table()?;
 
-        let table = self.uploader.matrix("embed", &self.named(&[Name::Embed], None), &[])?;
+        let table = self.matrix("embed", &[Name::Embed], &[], None)?;
         let embed = Embed::new(gpu, &table, &s.step, &s.tokens, &s.x)?;
         let mut layers = Vec::with_capacity(config.n_layers);
         for layer in 0..config.n_layers {
             layers.push(self.layer(layer, layout, &cache, &s, &rope)?);
         }
         let final_norm = self.norm("final_norm", Name::FinalNorm, None, &s, &s.last, true)?;
-        let head = self.named(&[Name::LmHead], None);
-        let head = if config.tied_embeddings { table } else { self.uploader.matrix("lm_head", &head, &[])? };
-        let wiring =
-            linear::Wiring { step: &s.step, x: &s.last, y: &s.logits, y_stride: config.vocab_size, add: false };
+        let is_tied = self.tensors.get(Name::LmHead, None).is_none();
+        let head = if is_tied { table } else { self.matrix("lm_head", &[Name::LmHead], &[], None)? };
+        let (y_stride, between) = (config.vocab_size, s.between());
+        let wiring = linear::Wiring { step: &s.step, x: &s.last, y: &s.logits, y_stride, add: false, between };
         let lm_head = Linear::new(gpu, "lm_head", &head, wiring, false)?;
         self.uploader.finish()?;
         Ok((cache, s, Parts { embed, layers, final_norm, lm_head }))
@@ -340,12 +366,9 @@ impl<'a> Loader<'a> {
         let (n_heads, n_kv_heads, head_dim) = (config.n_heads as u32, config.n_kv_heads as u32, config.head_dim as u32);
         let (head_stride, max_seq_len) = (shapes.kv.head_stride as u32, shapes.kv.max_seq_len as u32);
         let mut linear = |label, weights: &[Name], biases: &[Name], x, y, y_stride, add| {
-            let matrix = self.uploader.matrix(
-                &format!("{label} {layer}"),
-                &named(self.tensors, weights, Some(layer)),
-                &named(self.tensors, biases, Some(layer)),
-            )?;
-            Linear::new(gpu, label, &matrix, linear::Wiring { step: &s.step, x, y, y_stride, add }, true)
+            let matrix = self.matrix(&format!("{label} {layer}"), weights, biases, Some(layer))?;
+            let wiring = linear::Wiring { step: &s.step, x, y, y_stride, add, between: s.between() };
+            Linear::new(gpu, label, &matrix, wiring, true)
         };
         let qkv_proj = linear(
             "qkv_proj",
@@ -419,6 +442,14 @@ impl<'a> Loader<'a> {
         })
     }
 
+    /// The tensors of these names on the device, one below the other, with what LoRAs change in them.
+    fn matrix(&mut self, label: &str, weights: &[Name], biases: &[Name], layer: Option<usize>) -> Result<Matrix> {
+        let (weights, biases) = (self.named(weights, layer), self.named(biases, layer));
+        let matrix = self.uploader.matrix(label, &weights, &biases)?;
+        lora_merge::merge(self.gpu, &matrix)?;
+        Ok(matrix)
+    }
+
     fn norm(
         &mut self,
         label: &str,
@@ -451,12 +482,8 @@ impl<'a> Loader<'a> {
         })
     }
 
+    /// The tensors of these names that the checkpoint has; biases may be absent, and `resolve` has found all others.
     fn named(&self, names: &[Name], layer: Option<usize>) -> Vec<&'a ResolvedTensor> {
-        named(self.tensors, names, layer)
+        names.iter().filter_map(|name| self.tensors.get(*name, layer)).collect()
     }
-}
-
-/// The tensors of these names that the checkpoint has; biases may be absent, and `resolve` has found all others.
-fn named<'a>(tensors: &'a Resolved, names: &[Name], layer: Option<usize>) -> Vec<&'a ResolvedTensor> {
-    names.iter().filter_map(|name| tensors.get(*name, layer)).collect()
 }

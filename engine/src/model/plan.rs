@@ -4,6 +4,7 @@ use super::Config;
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, MemoryPlan, Profile, StagingRing};
 use crate::kv_cache::KvShape;
+use crate::weights::names::Resolved;
 use crate::weights::padded;
 
 /// How a model is loaded.
@@ -68,11 +69,15 @@ pub(super) struct Shapes {
     pub gate_up: usize,
     /// Elements of a row of the SwiGLU product.
     pub hidden: usize,
+    /// Elements of a row of an input whose columns are sorted for a matrix; 0 when none is.
+    pub sorted: usize,
+    /// Elements of a row between the factors of a LoRA beside a matrix; 0 when there is none.
+    pub low_rank: usize,
 }
 
 impl Shapes {
     /// The sizes for `config` under `options`.
-    pub(super) fn new(config: &Config, options: &LoadOptions, profile: Profile) -> Self {
+    pub(super) fn new(config: &Config, tensors: &Resolved, options: &LoadOptions, profile: Profile) -> Self {
         let asked = options.max_seq_len.unwrap_or(DEFAULT_CONTEXT.min(config.max_seq_len));
         let max_seq_len = asked.clamp(1, config.max_seq_len);
         let kv = KvShape {
@@ -90,6 +95,12 @@ impl Shapes {
             heads: padded(config.n_heads * config.head_dim),
             gate_up: padded(2 * config.hidden_dim),
             hidden: padded(config.hidden_dim),
+            sorted: if tensors.is_sorted() {
+                padded(config.dim.max(config.hidden_dim).max(config.n_heads * config.head_dim))
+            } else {
+                0
+            },
+            low_rank: padded(tensors.side_rank()),
         }
     }
 
@@ -108,29 +119,16 @@ impl Shapes {
     /// Bytes of the activations of one chunk.
     fn scratch_bytes(&self, config: &Config) -> u64 {
         let q = config.n_heads * self.kv.head_stride;
-        let row = 2 * self.dim + self.qkv + q + self.heads + self.gate_up + self.hidden;
+        let row = 2 * self.dim + self.qkv + q + self.heads + self.gate_up + self.hidden + self.sorted + self.low_rank;
         (self.chunk_len * (row + 1) * 4 + self.dim * 4 + config.vocab_size * 8) as u64
     }
 }
 
-/// Bytes of the weights on the device: matrices in f16 with padded rows, norms and biases in f32.
-fn weight_bytes(config: &Config) -> u64 {
-    let matrix = |rows: usize, cols: usize| rows as u64 * padded(cols) as u64 * 2;
-    let (q, kv) = (config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim);
-    let attention = matrix(q + 2 * kv, config.dim) + matrix(config.dim, q);
-    let mlp = matrix(2 * config.hidden_dim, config.dim) + matrix(config.dim, config.hidden_dim);
-    let biases = if config.attention_bias { q + 2 * kv + config.dim } else { 0 }
-        + if config.mlp_bias { 2 * config.hidden_dim + config.dim } else { 0 };
-    let layer = attention + mlp + (2 * padded(config.dim) + biases) as u64 * 4;
-    let heads = if config.tied_embeddings { 1 } else { 2 };
-    layer * config.n_layers as u64 + heads * matrix(config.vocab_size, config.dim) + padded(config.dim) as u64 * 4
-}
-
-/// The plan for `config` under `options` on an adapter of `profile`.
-pub fn memory_plan(config: &Config, options: &LoadOptions, profile: Profile) -> MemoryPlan {
-    let shapes = Shapes::new(config, options, profile);
+/// The plan for `config` and its `tensors` under `options` on an adapter of `profile`.
+pub fn memory_plan(config: &Config, tensors: &Resolved, options: &LoadOptions, profile: Profile) -> MemoryPlan {
+    let shapes = Shapes::new(config, tensors, options, profile);
     let mut plan = MemoryPlan::default();
-    plan.add("weights (f16)", weight_bytes(config));
+    plan.add(format!("weights ({})", tensors.formats()), tensors.device_bytes());
     let slots = if shapes.kv.n_slots > 1 { format!(" x {}", shapes.kv.n_slots) } else { String::new() };
     plan.add(format!("KV cache (f16, {} tokens{slots})", shapes.kv.max_seq_len), shapes.kv.total_bytes());
     let rope = (shapes.kv.max_seq_len * config.head_dim * 4) as u64;
@@ -143,18 +141,18 @@ pub fn memory_plan(config: &Config, options: &LoadOptions, profile: Profile) -> 
 ///
 /// # Errors
 /// [`crate::Error::DoesNotFit`] with the figures and what would fit.
-pub(super) fn check_plan(gpu: &Gpu, config: &Config, options: &LoadOptions) -> Result<MemoryPlan> {
+pub(super) fn check_plan(gpu: &Gpu, config: &Config, tensors: &Resolved, options: &LoadOptions) -> Result<MemoryPlan> {
     let profile = gpu.tier().profile;
     if let Some(asked) = options.max_seq_len.filter(|asked| *asked > config.max_seq_len || *asked == 0) {
         let most = config.max_seq_len;
         return Err(Error::Request(format!("context: expected 1 to {most} tokens (the model's own), got {asked}")));
     }
-    let plan = memory_plan(config, options, profile);
-    let shapes = Shapes::new(config, options, profile);
+    let plan = memory_plan(config, tensors, options, profile);
+    let shapes = Shapes::new(config, tensors, options, profile);
     let fits = |context: usize, budget: u64| {
         let options = LoadOptions { max_seq_len: Some(context), ..options.clone() };
-        let (_, largest) = Shapes::new(config, &options, profile).largest_binding(config);
-        memory_plan(config, &options, profile).total() <= budget && largest <= gpu.tier().max_binding
+        let (_, largest) = Shapes::new(config, tensors, &options, profile).largest_binding(config);
+        memory_plan(config, tensors, &options, profile).total() <= budget && largest <= gpu.tier().max_binding
     };
     let advice = |budget: u64| {
         let best = (1..=shapes.kv.max_seq_len / 64).rev().map(|n| n * 64).find(|context| fits(*context, budget));
@@ -162,8 +160,11 @@ pub(super) fn check_plan(gpu: &Gpu, config: &Config, options: &LoadOptions) -> R
             Some(context) => format!("what would fit: a context of {context} tokens (--context {context})"),
             None => {
                 let smallest = LoadOptions { max_seq_len: Some(64.min(config.max_seq_len)), ..options.clone() };
-                let need = memory_plan(config, &smallest, profile).total();
-                format!("no context fits: even 64 tokens need {}; a smaller model would fit", crate::gpu::gib(need))
+                let need = memory_plan(config, tensors, &smallest, profile).total();
+                format!(
+                    "no context fits: even 64 tokens need {}; a smaller model would fit, or this one in 4 bits",
+                    crate::gpu::gib(need)
+                )
             }
         }
     };
@@ -198,8 +199,12 @@ mod tests {
 
     use super::{LoadOptions, check_plan, memory_plan, slot_bytes, with_figures};
     use crate::error::Error;
+    use crate::file::Dtype;
     use crate::gpu::{Gpu, GpuOptions, MemoryPlan, Profile};
     use crate::model::Config;
+    use crate::weights::Stored;
+    use crate::weights::gptq::Gptq;
+    use crate::weights::names::Resolved;
 
     fn llama_7b() -> Config {
         let text = r#"{"architectures":["LLaMAForCausalLM"],"hidden_act":"silu","hidden_size":4096,
@@ -208,9 +213,24 @@ mod tests {
         Config::parse(text.as_bytes(), Path::new("config.json")).unwrap()
     }
 
+    fn f16(config: &Config) -> Resolved {
+        Resolved::imagined(&config.dims(), &Stored::Plain(Dtype::F16))
+    }
+
+    #[test]
+    fn the_7b_in_four_bits_fits_a_card_of_six_gigabytes() {
+        let config = llama_7b();
+        let tensors = Resolved::imagined(&config.dims(), &Stored::Gptq(Box::new(Gptq::imagined(128))));
+        let plan = memory_plan(&config, &tensors, &LoadOptions::default(), Profile::Gpu);
+        assert!(plan.items[0].what.contains("q4 + f16"), "{plan}");
+        assert!((3.9e9..4.0e9).contains(&(plan.items[0].bytes as f64)), "{plan}");
+        assert!(plan.total() < 5_500_000_000, "{plan}");
+    }
+
     #[test]
     fn the_7b_takes_what_its_card_says() {
-        let plan = memory_plan(&llama_7b(), &LoadOptions::default(), Profile::Gpu);
+        let config = llama_7b();
+        let plan = memory_plan(&config, &f16(&config), &LoadOptions::default(), Profile::Gpu);
         let bytes = |i: usize| plan.items[i].bytes;
         // 6.74e9 parameters in two bytes; 0.5 MiB a token.
         assert!((13.47e9..13.49e9).contains(&(bytes(0) as f64)), "{plan}");
@@ -227,7 +247,7 @@ mod tests {
         };
         let refuse = |budget: u64, max_seq_len| {
             let options = LoadOptions { memory_budget: Some(budget), max_seq_len, ..LoadOptions::default() };
-            check_plan(&gpu, &llama_7b(), &options).unwrap_err().to_string()
+            check_plan(&gpu, &llama_7b(), &f16(&llama_7b()), &options).unwrap_err().to_string()
         };
         let tight = refuse(14_000_000_000, None);
         assert!(tight.contains("KV cache") && tight.contains("--context"), "{tight}");

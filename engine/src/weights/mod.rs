@@ -1,9 +1,15 @@
-//! From the tensors of a file to the weights of the model: names and shapes, dtype conversion, upload.
+//! From the tensors of a file to the weights of the model: names and shapes, dtype conversion, LoRA, upload.
 
 pub mod blocks;
 pub mod convert;
+pub mod gptq;
+pub mod lora;
 pub mod names;
+pub mod packed;
+pub mod tensor;
 pub mod upload;
 
 pub use convert::padded;
-pub use upload::{Matrix, Part, Uploader, rows_per_part};
+pub use lora::Lora;
+pub use tensor::{ResolvedTensor, Sources, Stored};
+pub use upload::{LowRank, Matrix, Merge, Part, Uploader};

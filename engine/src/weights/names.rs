@@ -6,8 +6,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::gptq::{Gptq, QuantizeConfig};
+use super::padded;
+use super::tensor::{ResolvedTensor, Sources, Stored};
 use crate::error::{Error, Result};
-use crate::file::{Checkpoint, Dtype, TensorView};
+use crate::file::{Checkpoint, TensorView};
 
 /// The sizes that fix the shape of every tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,35 +187,6 @@ pub fn expected(dims: &Dims) -> Vec<ExpectedTensor> {
 
 const LM_HEAD: &str = "lm_head.weight";
 
-/// A tensor that was found in the checkpoint and has the expected shape and a type that can be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResolvedTensor {
-    /// What it is for.
-    pub role: Role,
-    /// Its layer, for the tensors that each layer has.
-    pub layer: Option<usize>,
-    /// Its name as the file spells it: what [`Checkpoint::tensor`] takes.
-    pub name: String,
-    /// Outputs; 1 for norms and biases.
-    pub rows: usize,
-    /// Inputs; the length of norms and biases.
-    pub cols: usize,
-    /// The stored type: F16, BF16 or F32.
-    pub dtype: Dtype,
-}
-
-impl ResolvedTensor {
-    /// Its bytes in the file.
-    ///
-    /// # Errors
-    /// [`Error::Tensor`] when `checkpoint` is not the one that it was resolved from.
-    pub fn view<'a>(&self, checkpoint: &'a Checkpoint) -> Result<TensorView<'a>> {
-        checkpoint.tensor(&self.name).ok_or_else(|| {
-            Error::tensor(checkpoint.path(), &self.name, "not in this checkpoint, though it was when it was opened")
-        })
-    }
-}
-
 /// The tensors of a model, each found and checked.
 #[derive(Debug, Clone)]
 pub struct Resolved {
@@ -231,34 +205,141 @@ impl Resolved {
 
     /// Bytes of all tensors as stored.
     pub fn stored_bytes(&self) -> u64 {
-        self.tensors.iter().map(|tensor| (tensor.rows * tensor.dtype.row_bytes(tensor.cols)) as u64).sum()
+        self.tensors.iter().map(ResolvedTensor::stored_bytes).sum()
+    }
+
+    /// Whether a tensor is a matrix on the device, not a vector of norms or biases.
+    fn is_matrix(tensor: &ResolvedTensor) -> bool {
+        tensor.rows > 1
+    }
+
+    /// Bytes of the weights on the device: matrices in their formats, the factors of LoRAs beside quantised ones, norms and
+    /// biases in f32.
+    pub fn device_bytes(&self) -> u64 {
+        let bytes = |tensor: &ResolvedTensor| match Self::is_matrix(tensor) {
+            true => tensor.device_bytes() + tensor.side_bytes(),
+            false => (padded(tensor.cols) * 4) as u64,
+        };
+        self.tensors.iter().map(bytes).sum()
+    }
+
+    /// Bytes of the embedding on the device, where a decode step reads one row of it: none when it is the head too.
+    pub fn table_bytes(&self) -> u64 {
+        let table = self.get(Role::Embed, None).filter(|_| self.get(Role::LmHead, None).is_some());
+        table.map_or(0, ResolvedTensor::device_bytes)
+    }
+
+    /// The formats of the matrices on the device, the one with most bytes first: `q4 + f16`.
+    pub fn formats(&self) -> String {
+        let mut bytes: Vec<(&str, u64)> = Vec::new();
+        for tensor in self.tensors.iter().filter(|tensor| Self::is_matrix(tensor)) {
+            let name = tensor.format().name();
+            match bytes.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, sum)) => *sum += tensor.device_bytes(),
+                None => bytes.push((name, tensor.device_bytes())),
+            }
+        }
+        bytes.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        bytes.into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(" + ")
+    }
+
+    /// The largest rank of a LoRA that is multiplied beside a quantised matrix; 0 when there is none.
+    pub fn side_rank(&self) -> usize {
+        self.tensors.iter().map(ResolvedTensor::side_rank).max().unwrap_or(0)
+    }
+
+    /// Whether a matrix has its columns in another order on the device than in the model.
+    pub fn is_sorted(&self) -> bool {
+        self.tensors.iter().any(|tensor| tensor.order().is_some())
     }
 }
 
-/// Finds every tensor that a model of `dims` needs, under its name in transformers or without the leading `model.`, and
-/// checks shape and type. Values are not read here; [`super::convert`] checks them.
+#[cfg(test)]
+impl Resolved {
+    /// The tensors of a model of `dims`, matrices inside the layers stored as `stored` says, without any file.
+    pub(crate) fn imagined(dims: &Dims, stored: &Stored) -> Self {
+        let tensor = |wanted: ExpectedTensor| {
+            let (rows, cols) = match *wanted.shape {
+                [rows, cols] => (rows, cols),
+                _ => (1, wanted.shape[0]),
+            };
+            let is_inside = wanted.layer.is_some() && rows > 1;
+            let stored = if is_inside { stored.clone() } else { Stored::Plain(crate::file::Dtype::F16) };
+            let (role, layer, name) = (wanted.role, wanted.layer, wanted.name);
+            ResolvedTensor { role, layer, name, rows, cols, stored, replaced_by: None, deltas: Vec::new() }
+        };
+        let tensors: Vec<_> = expected(dims).into_iter().map(tensor).collect();
+        let lookup = tensors.iter().enumerate().map(|(at, tensor)| ((tensor.role, tensor.layer), at)).collect();
+        Self { tensors, unused: Vec::new(), lookup }
+    }
+}
+
+/// Finds every tensor that a model of `dims` needs, under its name in transformers or without the leading `model.`, or as GPTQ
+/// of it, checks shape and type, and lays the LoRAs over them. Values are not read here; [`super::convert`] checks them.
 ///
 /// # Errors
 /// [`Error::Tensor`] for one that is missing or has another shape or type, for a bias with values that `config.json` does not
-/// announce, and for layers beyond `num_hidden_layers`: ignoring either would change what the model says.
-pub fn resolve(checkpoint: &Checkpoint, dims: &Dims) -> Result<Resolved> {
+/// announce, for layers beyond `num_hidden_layers` (ignoring either would change what the model says), and for a tensor of a LoRA
+/// that does not fit.
+pub fn resolve<'a>(sources: impl Into<Sources<'a>>, dims: &Dims) -> Result<Resolved> {
+    let sources = sources.into();
+    let checkpoint = sources.checkpoint;
     let mut tensors = Vec::new();
-    let mut lookup = HashMap::new();
     let mut used = HashSet::new();
+    let mut gptq_config = None;
     for wanted in expected(dims) {
-        let found = find(checkpoint, &wanted.name).ok_or_else(|| missing(checkpoint, dims, &wanted))?;
-        check(&found, &wanted)?;
-        let (rows, cols) = found.rows_cols().unwrap_or_default();
-        used.insert(found.name);
-        lookup.insert((wanted.role, wanted.layer), tensors.len());
-        let (role, layer, name, dtype) = (wanted.role, wanted.layer, found.name.to_owned(), found.dtype);
-        tensors.push(ResolvedTensor { role, layer, name, rows, cols, dtype });
+        let (role, layer) = (wanted.role, wanted.layer);
+        let new = |name: &str, (rows, cols), stored| {
+            let (name, replaced_by, deltas) = (name.to_owned(), None, Vec::new());
+            ResolvedTensor { role, layer, name, rows, cols, stored, replaced_by, deltas }
+        };
+        if let Some(found) = find(checkpoint, &wanted.name) {
+            check(&found, &wanted)?;
+            used.insert(found.name.to_owned());
+            tensors.push(new(found.name, found.rows_cols().unwrap_or_default(), Stored::Plain(found.dtype)));
+            continue;
+        }
+        let stem = wanted.name.trim_end_matches(".weight");
+        let codes = find(checkpoint, &format!("{stem}.qweight")).ok_or_else(|| missing(checkpoint, dims, &wanted))?;
+        let &[rows, cols] = wanted.shape.as_slice() else { return Err(missing(checkpoint, dims, &wanted)) };
+        if gptq_config.is_none() {
+            gptq_config = Some(QuantizeConfig::load(checkpoint)?);
+        }
+        let stem = codes.name.trim_end_matches(".qweight");
+        let gptq = Gptq::resolve(checkpoint, gptq_config.as_ref().and_then(Option::as_ref), stem, rows, cols)?;
+        used.extend(["qweight", "qzeros", "scales", "g_idx"].map(|part| format!("{stem}.{part}")));
+        tensors.push(new(codes.name, (rows, cols), Stored::Gptq(Box::new(gptq))));
     }
-    let unused: Vec<String> = checkpoint.names().filter(|name| !used.contains(name)).map(str::to_owned).collect();
+    let unused: Vec<String> = checkpoint.names().filter(|name| !used.contains(*name)).map(str::to_owned).collect();
     for name in &unused {
         refuse_if_it_matters(checkpoint, dims, name)?;
     }
+    lay_over(sources, dims, &mut tensors)?;
+    let lookup = tensors.iter().enumerate().map(|(at, tensor)| ((tensor.role, tensor.layer), at)).collect();
     Ok(Resolved { tensors, unused, lookup })
+}
+
+/// Lays the LoRAs over the base's tensors. A head that is the embedding too becomes a matrix of its own when a LoRA changes one
+/// of the two.
+fn lay_over(sources: Sources<'_>, dims: &Dims, tensors: &mut Vec<ResolvedTensor>) -> Result<()> {
+    if sources.loras.is_empty() {
+        return Ok(());
+    }
+    let tied = tensors.iter().find(|tensor| tensor.role == Role::Embed).cloned().filter(|_| dims.tied_embeddings);
+    tensors.extend(tied.clone().map(|table| ResolvedTensor { role: Role::LmHead, ..table }));
+    let names: HashMap<(Role, Option<usize>), String> =
+        expected(&Dims { tied_embeddings: false, ..*dims }).into_iter().map(|t| ((t.role, t.layer), t.name)).collect();
+    for (number, lora) in sources.loras.iter().enumerate() {
+        lora.apply(number, sources.checkpoint, dims.head_dim, tensors, |tensor| {
+            names.get(&(tensor.role, tensor.layer)).cloned().unwrap_or_default()
+        })?;
+    }
+    let is_changed = |tensor: &ResolvedTensor| tensor.replaced_by.is_some() || !tensor.deltas.is_empty();
+    let ends = |tensor: &&ResolvedTensor| matches!(tensor.role, Role::Embed | Role::LmHead);
+    if tied.is_some() && !tensors.iter().filter(ends).any(is_changed) {
+        tensors.retain(|tensor| tensor.role != Role::LmHead);
+    }
+    Ok(())
 }
 
 fn find<'a>(checkpoint: &'a Checkpoint, name: &str) -> Option<TensorView<'a>> {
@@ -266,11 +347,7 @@ fn find<'a>(checkpoint: &'a Checkpoint, name: &str) -> Option<TensorView<'a>> {
 }
 
 fn missing(checkpoint: &Checkpoint, dims: &Dims, wanted: &ExpectedTensor) -> Error {
-    let stem = wanted.name.trim_end_matches(".weight");
-    let detail = if find(checkpoint, &format!("{stem}.qweight")).is_some() {
-        "not in the file, which holds GPTQ-quantised weights; this version reads unquantised ones (F16, BF16 or F32)"
-            .to_owned()
-    } else if let Some(layer) = wanted.layer {
+    let detail = if let Some(layer) = wanted.layer {
         format!(
             "not in the file; layer {layer} is one of the {} that config.json announces (num_hidden_layers)",
             dims.n_layers
@@ -308,7 +385,7 @@ fn refuse_if_it_matters(checkpoint: &Checkpoint, dims: &Dims, name: &str) -> Res
     let plain = name.strip_prefix("model.").unwrap_or(name);
     if let Some((layer, rest)) = plain.strip_prefix("layers.").and_then(|rest| rest.split_once('.')) {
         let layer = layer.parse::<usize>().unwrap_or(usize::MAX);
-        let known = LAYER.iter().any(|(_, known, ..)| *known == rest);
+        let known = rest.ends_with(".qweight") || LAYER.iter().any(|(_, known, ..)| *known == rest);
         if known && layer >= dims.n_layers {
             return fail(format!("config.json announces {} layers (num_hidden_layers)", dims.n_layers));
         }

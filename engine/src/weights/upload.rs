@@ -1,23 +1,53 @@
 //! From the file's memory map to matrices on the device, converted on the way.
 
-use super::convert::{Target, convert_rows, padded};
-use super::names::ResolvedTensor;
+use std::ops::Range;
+
+use super::convert::{Target, padded};
+use super::packed::Format;
+use super::tensor::{ResolvedTensor, Sources};
 use crate::error::Result;
-use crate::file::Checkpoint;
 use crate::gpu::{Buffer, Gpu, Role, StagingRing, Tier};
 
-/// Rows of a matrix on the device, as many as a binding holds.
+/// Rows of a matrix on the device, as many as a binding holds, in one format.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// (n_rows, padded cols) f16.
-    pub buffer: Buffer,
+    /// (n_rows, …) f16 or codes: see [`super::packed`].
+    pub codes: Buffer,
+    /// (n_rows, …) scales, where the format has them.
+    pub scales: Option<Buffer>,
+    /// The layout.
+    pub format: Format,
     /// The first row.
     pub row_base: u32,
     /// Rows.
     pub n_rows: u32,
+    /// (cols): the input that belongs to each column, where they are not in the model's order.
+    pub order: Option<Buffer>,
 }
 
-/// A matrix (rows, cols) in f16 on the device.
+/// What LoRAs add to rows of a quantised matrix: `b · (a · x)`.
+#[derive(Clone, Debug)]
+pub struct LowRank {
+    /// (rank, cols) f16.
+    pub a: Matrix,
+    /// (rows, rank) f16; its rows begin where they do in the matrix.
+    pub b: Matrix,
+}
+
+/// What LoRAs add to rows of an f16 matrix, once: `b · a`.
+#[derive(Clone, Debug)]
+pub struct Merge {
+    /// (rank, padded cols) f32.
+    pub a: Buffer,
+    /// (rows, rank) f32.
+    pub b: Buffer,
+    /// The sum of the ranks.
+    pub rank: usize,
+    /// The rows of the matrix.
+    pub rows: Range<usize>,
+}
+
+/// A matrix (rows, cols) on the device.
 #[derive(Clone, Debug)]
 pub struct Matrix {
     /// Its rows, in order.
@@ -28,21 +58,25 @@ pub struct Matrix {
     pub cols: usize,
     /// (rows) f32, where the checkpoint has one.
     pub bias: Option<Buffer>,
+    /// LoRAs beside it.
+    pub low_rank: Vec<LowRank>,
+    /// LoRAs that are still to be merged into it.
+    pub merges: Vec<Merge>,
 }
 
-/// The largest number of rows of `cols` columns that one binding and one buffer hold.
+/// The largest number of rows of `row_bytes` that one binding and one buffer hold.
 ///
 /// The 7B's head is 262 MB; software Vulkan binds 128 MiB. A multiple of 64, so that parts cut no tile.
-pub fn rows_per_part(cols: usize, tier: &Tier) -> usize {
+fn rows_per_part(row_bytes: usize, tier: &Tier) -> usize {
     let bytes = usize::try_from(tier.max_matrix_part).unwrap_or(usize::MAX);
-    let rows = bytes / (padded(cols) * 2).max(1);
+    let rows = bytes / row_bytes.max(1);
     if rows > 64 { rows / 64 * 64 } else { rows.max(1) }
 }
 
 /// Streams tensors to the device through one ring.
 pub struct Uploader<'a> {
     gpu: &'a Gpu,
-    checkpoint: &'a Checkpoint,
+    sources: Sources<'a>,
     ring: StagingRing<'a>,
     /// Called with the bytes of the file that have been read.
     progress: &'a mut dyn FnMut(u64),
@@ -50,17 +84,12 @@ pub struct Uploader<'a> {
 }
 
 impl<'a> Uploader<'a> {
-    /// An uploader from `checkpoint`, through slots of `slot_bytes`, that tells `progress` how many bytes of the file have been read.
+    /// An uploader from `sources`, through slots of `slot_bytes`, that tells `progress` how many bytes of the file have been read.
     ///
     /// # Errors
     /// What the device reports.
-    pub fn new(
-        gpu: &'a Gpu,
-        checkpoint: &'a Checkpoint,
-        slot_bytes: u64,
-        progress: &'a mut dyn FnMut(u64),
-    ) -> Result<Self> {
-        Ok(Self { gpu, checkpoint, ring: StagingRing::new(gpu, slot_bytes)?, progress, done: 0 })
+    pub fn new(gpu: &'a Gpu, sources: Sources<'a>, slot_bytes: u64, progress: &'a mut dyn FnMut(u64)) -> Result<Self> {
+        Ok(Self { gpu, sources, ring: StagingRing::new(gpu, slot_bytes)?, progress, done: 0 })
     }
 
     /// A buffer of `rows` rows of `row_bytes`, computed by `fill` piece by piece.
@@ -72,7 +101,7 @@ impl<'a> Uploader<'a> {
         label: &str,
         rows: usize,
         row_bytes: usize,
-        mut fill: impl FnMut(std::ops::Range<usize>, &mut [u8]),
+        mut fill: impl FnMut(Range<usize>, &mut [u8]),
     ) -> Result<Buffer> {
         let buffer = self.gpu.create_buffer(label, (rows * row_bytes) as u64, Role::Storage)?;
         let per_slot = (self.ring.slot_bytes() as usize / row_bytes.max(1)).max(1);
@@ -86,35 +115,149 @@ impl<'a> Uploader<'a> {
         Ok(buffer)
     }
 
-    /// The rows of `tensors`, one below the other, as one f16 matrix; `biases` likewise as one vector.
+    /// The rows of `tensors`, one below the other, as one matrix, each in its format; `biases` likewise as one vector. Neighbours
+    /// that lie alike share their parts. LoRAs come with it: to be merged, or beside what is quantised.
     ///
     /// # Errors
-    /// A value that f16 cannot hold (with the tensor's name), or what the device reports.
+    /// A value that the format cannot hold (with the tensor's name), or what the device reports.
     pub fn matrix(&mut self, label: &str, tensors: &[&ResolvedTensor], biases: &[&ResolvedTensor]) -> Result<Matrix> {
-        let rows: usize = tensors.iter().map(|tensor| tensor.rows).sum();
         let cols = tensors.first().map_or(0, |tensor| tensor.cols);
-        let (per_part, row_bytes) = (rows_per_part(cols, self.gpu.tier()), padded(cols) * 2);
-        let mut parts = Vec::new();
-        for row_base in (0..rows).step_by(per_part) {
-            let n_rows = per_part.min(rows - row_base);
-            let buffer = self.gpu.create_buffer(label, (n_rows * row_bytes) as u64, Role::Storage)?;
-            parts.push(Part { buffer, row_base: row_base as u32, n_rows: n_rows as u32 });
+        let (mut parts, mut low_rank, mut merges, mut rows) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        for run in tensors.chunk_by(|a, b| a.format() == b.format() && a.order() == b.order()) {
+            parts.extend(self.parts(label, run, rows)?);
+            for tensor in run {
+                if !tensor.deltas.is_empty() {
+                    let (a, b, rank) = self.factors(tensor)?;
+                    if tensor.format() == Format::F16 {
+                        merges.push(self.merge(&a, &b, rank, rows..rows + tensor.rows, cols)?);
+                    } else {
+                        let a = self.plain(&format!("{label} A"), &a, rank, cols, 0)?;
+                        let b = self.plain(&format!("{label} B"), &b, tensor.rows, rank, rows)?;
+                        low_rank.push(LowRank { a, b });
+                    }
+                }
+                rows += tensor.rows;
+            }
         }
-        let mut first = 0;
-        for tensor in tensors {
+        let bias = if biases.is_empty() { None } else { Some(self.vector(&format!("{label} bias"), biases)?) };
+        Ok(Matrix { parts, rows, cols, bias, low_rank, merges })
+    }
+
+    /// The parts of `run`, tensors that lie alike, whose first row is row `row_base` of the matrix.
+    fn parts(&mut self, label: &str, run: &[&ResolvedTensor], row_base: usize) -> Result<Vec<Part>> {
+        let Some(tensor) = run.first() else { return Ok(Vec::new()) };
+        let (format, cols, rows) = (tensor.format(), tensor.cols, run.iter().map(|tensor| tensor.rows).sum::<usize>());
+        let (row_bytes, scale_bytes) = (format.row_bytes(cols), format.scale_words(cols) * 4);
+        let order = match tensor.order() {
+            Some(order) => Some(self.gpu.create_buffer_with("order", bytemuck::cast_slice(order), Role::Storage)?),
+            None => None,
+        };
+        let per_part = rows_per_part(row_bytes.max(scale_bytes), self.gpu.tier());
+        let mut parts = Vec::new();
+        for first in (0..rows).step_by(per_part) {
+            let n_rows = per_part.min(rows - first);
+            let bytes = |row: usize| (n_rows * row) as u64;
+            let codes = self.gpu.create_buffer(label, bytes(row_bytes), Role::Storage)?;
+            let scales = match scale_bytes {
+                0 => None,
+                _ => Some(self.gpu.create_buffer(&format!("{label} scales"), bytes(scale_bytes), Role::Storage)?),
+            };
+            let (row_base, n_rows) = ((row_base + first) as u32, n_rows as u32);
+            parts.push(Part { codes, scales, format, row_base, n_rows, order: order.clone() });
+        }
+        let mut first = row_base;
+        for tensor in run {
             for part in &parts {
                 // The rows of the matrix that lie both in this tensor and in this part.
                 let start = first.max(part.row_base as usize);
                 let end = (first + tensor.rows).min((part.row_base + part.n_rows) as usize);
                 if start < end {
-                    let offset = ((start - part.row_base as usize) * row_bytes) as u64;
-                    self.rows(tensor, start - first..end - first, &part.buffer, offset, Target::F16)?;
+                    self.rows(tensor, start - first..end - first, part, start - part.row_base as usize)?;
                 }
             }
             first += tensor.rows;
         }
-        let bias = if biases.is_empty() { None } else { Some(self.vector(&format!("{label} bias"), biases)?) };
-        Ok(Matrix { parts, rows, cols, bias })
+        Ok(parts)
+    }
+
+    /// The rows `rows` of `tensor`, to row `at` of `part`.
+    fn rows(&mut self, tensor: &ResolvedTensor, rows: Range<usize>, part: &Part, at: usize) -> Result<()> {
+        let (row_bytes, scale_bytes) = (part.format.row_bytes(tensor.cols), part.format.scale_words(tensor.cols) * 4);
+        let per_slot = (self.ring.slot_bytes() as usize / row_bytes.max(scale_bytes).max(1)).max(1);
+        let mut scales = Vec::new();
+        for first in rows.clone().step_by(per_slot) {
+            let n = per_slot.min(rows.end - first);
+            let to = at + first - rows.start;
+            scales.resize(n * scale_bytes, 0);
+            self.ring.upload(&part.codes, (to * row_bytes) as u64, n, row_bytes, |range, codes| {
+                let scales = scales.get_mut(range.start * scale_bytes..range.end * scale_bytes).unwrap_or_default();
+                tensor.pack(self.sources, first + range.start..first + range.end, codes, scales)
+            })?;
+            if let Some(buffer) = &part.scales {
+                self.ring.upload(buffer, (to * scale_bytes) as u64, n, scale_bytes, |range, bytes| {
+                    let from = scales.get(range.start * scale_bytes..range.end * scale_bytes).unwrap_or_default();
+                    bytes.copy_from_slice(from);
+                    Ok(())
+                })?;
+            }
+            self.read(tensor, first..first + n);
+        }
+        Ok(())
+    }
+
+    /// What has been read need not stay in memory: the map is larger than a small machine's.
+    fn read(&mut self, tensor: &ResolvedTensor, rows: Range<usize>) {
+        self.done += tensor.stored_bytes() * rows.len() as u64 / (tensor.rows as u64).max(1);
+        tensor.release(self.sources, rows);
+        (self.progress)(self.done);
+    }
+
+    /// All LoRAs of `tensor` as one product `b · a`: (rank, cols), (rows, rank) and the sum of the ranks.
+    fn factors(&self, tensor: &ResolvedTensor) -> Result<(Vec<f32>, Vec<f32>, usize)> {
+        let rank: usize = tensor.deltas.iter().map(|delta| delta.rank).sum();
+        let (mut all_a, mut all_b) = (Vec::with_capacity(rank * tensor.cols), vec![0.0; tensor.rows * rank]);
+        let mut at = 0;
+        for delta in &tensor.deltas {
+            let (a, b) = delta.factors(self.sources.loras)?;
+            all_a.extend(a);
+            for (to, from) in all_b.chunks_exact_mut(rank).zip(b.chunks_exact(delta.rank)) {
+                to[at..at + delta.rank].copy_from_slice(from);
+            }
+            at += delta.rank;
+        }
+        Ok((all_a, all_b, rank))
+    }
+
+    /// The factors of a merge on the device.
+    fn merge(&mut self, a: &[f32], b: &[f32], rank: usize, rows: Range<usize>, cols: usize) -> Result<Merge> {
+        let stride = padded(cols);
+        let a = self.table("LoRA A", rank, stride * 4, |range, bytes| {
+            bytes.fill(0);
+            for (row, bytes) in range.zip(bytes.chunks_exact_mut(stride * 4)) {
+                let values: &[u8] = bytemuck::cast_slice(&a[row * cols..(row + 1) * cols]);
+                bytes[..values.len()].copy_from_slice(values);
+            }
+        })?;
+        let b = self.table("LoRA B", rows.len(), rank * 4, |range, bytes| {
+            bytes.copy_from_slice(bytemuck::cast_slice(&b[range.start * rank..range.end * rank]));
+        })?;
+        Ok(Merge { a, b, rank, rows })
+    }
+
+    /// `values`, (rows, cols), as an f16 matrix whose first row is row `row_base` of another.
+    fn plain(&mut self, label: &str, values: &[f32], rows: usize, cols: usize, row_base: usize) -> Result<Matrix> {
+        let stride = padded(cols);
+        let codes = self.table(label, rows, stride * 2, |range, bytes| {
+            bytes.fill(0);
+            for (row, bytes) in range.zip(bytes.chunks_exact_mut(stride * 2)) {
+                for (value, bytes) in values[row * cols..(row + 1) * cols].iter().zip(bytes.as_chunks_mut::<2>().0) {
+                    *bytes = half::f16::from_f32(*value).to_le_bytes();
+                }
+            }
+        })?;
+        let (row_base, n_rows) = (row_base as u32, rows as u32);
+        let part = Part { codes, scales: None, format: Format::F16, row_base, n_rows, order: None };
+        Ok(Matrix { parts: vec![part], rows, cols, bias: None, low_rank: Vec::new(), merges: Vec::new() })
     }
 
     /// The values of `tensors`, one after the other, as f32 with zeros up to a multiple of eight.
@@ -126,37 +269,14 @@ impl<'a> Uploader<'a> {
         let buffer = self.gpu.create_buffer(label, (padded(len) * 4) as u64, Role::Storage)?;
         let mut at = 0;
         for tensor in tensors {
-            self.rows(tensor, 0..tensor.rows, &buffer, at, Target::F32)?;
-            at += (tensor.rows * tensor.cols * 4) as u64;
+            let row_bytes = tensor.cols * 4;
+            self.ring.upload(&buffer, at, tensor.rows, row_bytes, |rows, bytes| {
+                tensor.convert(self.sources, rows, bytes, tensor.cols, Target::F32)
+            })?;
+            self.read(tensor, 0..tensor.rows);
+            at += (tensor.rows * row_bytes) as u64;
         }
         Ok(buffer)
-    }
-
-    fn rows(
-        &mut self,
-        tensor: &ResolvedTensor,
-        rows: std::ops::Range<usize>,
-        to: &Buffer,
-        offset: u64,
-        target: Target,
-    ) -> Result<()> {
-        let view = tensor.view(self.checkpoint)?;
-        // Rows are padded for 16-byte loads; vectors are laid end to end.
-        let cols = if target == Target::F16 { padded(tensor.cols) } else { tensor.cols };
-        let (row_bytes, stored) = (cols * target.size(), tensor.dtype.row_bytes(tensor.cols));
-        let per_slot = (self.ring.slot_bytes() as usize / row_bytes.max(1)).max(1);
-        for first in rows.clone().step_by(per_slot) {
-            let n = per_slot.min(rows.end - first);
-            let at = offset + ((first - rows.start) * row_bytes) as u64;
-            self.ring.upload(to, at, n, row_bytes, |range, bytes| {
-                convert_rows(&view, first + range.start..first + range.end, bytes, cols, target)
-            })?;
-            // What has been converted need not stay in memory: the map is larger than a small machine's.
-            view.release(first * stored..(first + n) * stored);
-            self.done += (n * stored) as u64;
-            (self.progress)(self.done);
-        }
-        Ok(())
     }
 
     /// Waits for the last copies.

@@ -111,7 +111,7 @@ fn same_greedy(reply: &Value, case: &Value) -> Outcome {
 }
 
 /// What this version reads; the other kinds come with their formats.
-const KINDS: [&str; 6] = ["st_", "shard_", "config_", "no_", "tok_", "tokjson_"];
+const KINDS: [&str; 8] = ["st_", "shard_", "config_", "no_", "tok_", "tokjson_", "gptq_", "lora_"];
 
 pub(super) fn malformed(suite: &mut Suite, root: &Path) {
     let Ok(manifest) = std::fs::read_to_string(root.join("manifest.json")) else { return };
@@ -132,10 +132,15 @@ fn refused(case: &Value, dir: &PathBuf) -> Outcome {
     let path = dir.to_string_lossy();
     let words = case["error_should_mention"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let has_weights = std::fs::read_dir(dir)?.flatten().any(|entry| entry.file_name() == "config.json");
-    let arguments = match case["kind"].as_str() {
-        Some("tokenizer_file") if !has_weights => ["tokenize", "--text", "hello", "--model", &path],
-        _ => ["generate", "--ids", "1,2,3", "--model", &path],
+    let adapter = dir.join("adapter");
+    let adapter = adapter.to_string_lossy();
+    let mut arguments = match case["kind"].as_str() {
+        Some("tokenizer_file") if !has_weights => vec!["tokenize", "--text", "hello", "--model", &path],
+        _ => vec!["generate", "--ids", "1,2,3", "--model", &path],
     };
+    if case["kind"] == "lora" {
+        arguments.extend(["--lora", &adapter]);
+    }
     let start = Instant::now();
     let output = run(&arguments)?;
     let time = start.elapsed();

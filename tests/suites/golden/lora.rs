@@ -1,0 +1,55 @@
+//! LoRA adapters over their bases, against PEFT's merge in fp32; and over quantised bases, where they are multiplied beside.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, ensure};
+use guanaco_tests::device::{load, load_with, relative_l2, run};
+use guanaco_tests::{Outcome, Suite};
+
+use super::{LIMIT, check_logits, golden, name};
+
+pub(super) fn add(suite: &mut Suite, dir: PathBuf) {
+    let title = format!("golden/{}", name(&dir));
+    let has = |file: &str| dir.join(file).is_file();
+    if !has("adapter_model.safetensors") {
+        suite.skip(title, "a format that this version does not read yet");
+        return;
+    }
+    let merged = dir.clone();
+    suite.case(format!("{title}: merged, logits and greedy tokens"), move || {
+        check_logits(&mut load_with(&base(&merged)?, &[(&merged, 1.0)], 1)?, &merged, LIMIT)
+    });
+    let halves = dir.clone();
+    suite.case(format!("{title}: in two halves"), move || {
+        check_logits(&mut load_with(&base(&halves)?, &[(&halves, 0.25), (&halves, 0.75)], 1)?, &halves, LIMIT)
+    });
+    // Of the quantised fixtures this one has the shapes of the LoRAs that leave the MLP alone.
+    if name(&dir) == "lora_qkvo" {
+        suite.case(format!("{title}: beside GPTQ"), move || beside(&dir, "gptq_4bit_128g"));
+    }
+}
+
+fn base(dir: &Path) -> anyhow::Result<PathBuf> {
+    let base = golden(dir)?.base.context("the fixture names no base")?;
+    Ok(dir.join(base))
+}
+
+/// Over a quantised base the LoRA moves the logits as far as it moves those of its own base, about; and not at all with the
+/// weight 0.
+fn beside(dir: &Path, quantised: &str) -> Outcome {
+    let base = dir.with_file_name(quantised);
+    let prompt = &golden(&base)?.cases[1].prompt_ids;
+    let plain = run(&mut load(&base, 1)?, 0, prompt)?;
+    let nothing = run(&mut load_with(&base, &[(dir, 0.0)], 1)?, 0, prompt)?;
+    ensure!(relative_l2(&nothing, &plain) == 0.0, "with the weight 0 the logits move");
+    let mut model = load_with(&base, &[(dir, 1.0)], 1)?;
+    let whole = run(&mut model, 0, prompt)?;
+    ensure!(relative_l2(&whole, &plain) > 0.05, "the LoRA changes nothing");
+    let mut single = Vec::new();
+    for (pos, token) in prompt.iter().enumerate() {
+        single = run(&mut model, pos, &[*token])?;
+    }
+    let error = relative_l2(&single, &whole);
+    ensure!(error < 2e-3, "decode and prefill differ by {error:.3e}");
+    Ok(())
+}
