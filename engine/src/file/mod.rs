@@ -11,6 +11,7 @@ mod foreign;
 mod map;
 mod safetensors;
 mod shards;
+mod write;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 pub use dtype::Dtype;
 pub use map::FileBytes;
+pub use write::{NewTensor, SafetensorsWriter, write_file};
 
 use crate::error::{Error, Result};
 use folder::Folder;
