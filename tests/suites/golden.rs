@@ -9,9 +9,11 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 use guanaco_engine::file::Checkpoint;
 use guanaco_engine::gpu::{Gpu, GpuOptions};
-use guanaco_engine::model::{Forward as _, Llama, LoadOptions};
+use guanaco_engine::model::{Config, Forward as _, Llama, LoadOptions, Scorer};
 use guanaco_engine::sampler::SamplerConfig;
 use guanaco_engine::session::{Request, Session};
+use guanaco_engine::weights::export::write_f16;
+use guanaco_engine::weights::names::resolve;
 use guanaco_tests::device::{argmax, load, max_abs, prefill, relative_l2, run};
 use guanaco_tests::generate::GenerateFile;
 use guanaco_tests::{Outcome, Suite, data_dir, golden_dir};
@@ -94,6 +96,8 @@ fn add_model(suite: &mut Suite, group: &str, dir: PathBuf) {
         suite.case(format!("{title}: matrices split into parts"), move || check_split(&dir));
         suite.case(format!("{title}: reuse changes no bit"), move || check_reuse(&reuse));
     }
+    let twin = dir.clone();
+    suite.case(format!("{title}: its fp16 twin"), move || check_twin(&twin));
     suite.case(format!("{title}: logits and greedy tokens"), move || check_model(&dir));
     suite.case(format!("{title}: decode equals prefill"), move || check_decode(&decode));
 }
@@ -133,6 +137,24 @@ fn check_logits(model: &mut Llama, dir: &Path, limit: f64) -> Outcome {
         }
     }
     println!("{}: worst relative L2 {worst:.2e}, {excused} near-ties excused", name(dir));
+    Ok(())
+}
+
+/// What `guanaco convert` writes of it computes the same.
+fn check_twin(dir: &Path) -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let checkpoint = Checkpoint::open(dir)?;
+    let config = Config::load(&checkpoint)?;
+    let tensors = resolve(&checkpoint, &config.dims())?;
+    let path = folder.path().join("model.safetensors");
+    let whole = write_f16((&checkpoint).into(), &config.dims(), &tensors, &path, &mut |_| ControlFlow::Continue(()))?;
+    ensure!(whole, "it was not written");
+    std::fs::copy(dir.join("config.json"), folder.path().join("config.json"))?;
+    check_logits(&mut load(folder.path(), 1)?, dir, LIMIT)?;
+    // Ended in the middle, it leaves nothing.
+    std::fs::remove_file(&path)?;
+    let whole = write_f16((&checkpoint).into(), &config.dims(), &tensors, &path, &mut |_| ControlFlow::Break(()))?;
+    ensure!(!whole && std::fs::read_dir(folder.path())?.count() == 1, "a stopped conversion left something");
     Ok(())
 }
 
@@ -209,6 +231,10 @@ fn check_positions(dir: &Path) -> Outcome {
     let mean = sum / (tokens.len() - 1) as f64;
     let off = (mean - case.mean_nll_of_prompt).abs();
     ensure!(off < 1e-3, "mean NLL {mean}, expected {}", case.mean_nll_of_prompt);
+    let scores = Scorer::new(&mut model)?.score(tokens, &mut |_| ControlFlow::Continue(()))?.context("stopped")?;
+    ensure!(scores.len() == tokens.len() - 1, "{} scores", scores.len());
+    let scored = scores.iter().map(|score| f64::from(*score)).sum::<f64>() / scores.len() as f64;
+    ensure!((scored - mean).abs() < 1e-4, "mean NLL {scored} by chunks, {mean} one token at a time");
     println!("worst relative L2 {worst:.2e}, mean NLL {mean:.6} (expected {})", case.mean_nll_of_prompt);
     Ok(())
 }

@@ -1,4 +1,6 @@
-//! `guanaco eval`: how often a model answers exactly as it should.
+//! `guanaco eval`: how often a model answers exactly as it should, and how well it foresees a text.
+
+mod perplexity;
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
@@ -21,6 +23,7 @@ use crate::chat::{Chat, Turn, reply_text};
 Examples:
   guanaco eval dialogues heldout.jsonl             exact matches by skill and language
   guanaco eval dialogues heldout.jsonl --min 90    exit code 1 when a cell is below 90 %
+  guanaco eval perplexity --text wiki.txt A B      what a quantisation costs
   guanaco eval dialogues --help                    the form of the file")]
 pub struct Args {
     #[command(subcommand)]
@@ -30,6 +33,7 @@ pub struct Args {
 #[derive(clap::Subcommand, Debug)]
 enum What {
     Dialogues(Dialogues),
+    Perplexity(perplexity::Perplexity),
 }
 
 /// Exact matches of greedy replies with the expected ones, by skill and language
@@ -186,7 +190,13 @@ fn index(names: &mut Vec<String>, name: &str) -> usize {
 /// # Errors
 /// When the file is not of its form, a prompt is not the expected one, or a cell is below `--min`.
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
-    let What::Dialogues(args) = args.what;
+    match args.what {
+        What::Dialogues(args) => dialogues(&args, globals),
+        What::Perplexity(args) => perplexity::run(&args, globals),
+    }
+}
+
+fn dialogues(args: &Dialogues, globals: &Globals) -> anyhow::Result<()> {
     let name = args.file.display().to_string();
     let text = input::file(&args.file)?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
@@ -216,7 +226,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
         }
     }
     progress(count, count);
-    report(&args, &table, &wrong)?;
+    report(args, &table, &wrong)?;
     if let Some(min) = args.min {
         let below: Vec<String> = table
             .cells()

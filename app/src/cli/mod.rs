@@ -4,6 +4,7 @@ pub mod bench;
 pub mod chat;
 pub mod completions;
 pub mod conformance;
+pub mod convert;
 pub mod demo;
 pub mod devices;
 mod driver;
@@ -71,6 +72,7 @@ enum Command {
     Tokenize(tokenize::Args),
     Prompt(prompt::Args),
     Inspect(inspect::Args),
+    Convert(convert::Args),
     Devices(devices::Args),
     Conformance(conformance::Args),
     Bench(bench::Args),
@@ -144,6 +146,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Tokenize(args)) => tokenize::run(args, &globals),
         Some(Command::Prompt(args)) => prompt::run(args, &globals),
         Some(Command::Inspect(args)) => inspect::run(args, &globals),
+        Some(Command::Convert(args)) => convert::run(args, &globals),
         Some(Command::Devices(args)) => devices::run(args, &globals),
         Some(Command::Conformance(args)) => conformance::run(args, &globals),
         Some(Command::Bench(args)) => bench::run(args, &globals),

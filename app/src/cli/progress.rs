@@ -1,6 +1,9 @@
-//! The progress bar of a load.
+//! The progress bar of a load, and stopping what it shows.
 
 use std::io::IsTerminal as _;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use guanaco_engine::model::LoadProgress;
@@ -8,6 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// A bar on stderr that shows up only when a load takes long, and only on a terminal.
 pub(crate) struct LoadBar {
+    verb: &'static str,
     start: Instant,
     bar: Option<ProgressBar>,
 }
@@ -18,14 +22,20 @@ const PATIENCE: Duration = Duration::from_millis(400);
 impl LoadBar {
     /// Nothing to see yet.
     pub(crate) fn new() -> Self {
-        Self { start: Instant::now(), bar: None }
+        Self::named("loading")
+    }
+
+    /// Nothing to see yet of something else than a load.
+    pub(crate) fn named(verb: &'static str) -> Self {
+        Self { verb, start: Instant::now(), bar: None }
     }
 
     /// Shows how far the load is.
     pub(crate) fn update(&mut self, progress: LoadProgress) {
         if self.bar.is_none() && self.start.elapsed() > PATIENCE && std::io::stderr().is_terminal() {
             let bar = ProgressBar::with_draw_target(Some(progress.total), ProgressDrawTarget::stderr());
-            let template = "loading  {bar:32} {bytes:>10} of {total_bytes}  {binary_bytes_per_sec}, {eta} left";
+            let template = "{msg}  {bar:32} {bytes:>10} of {total_bytes}  {binary_bytes_per_sec}, {eta} left";
+            bar.set_message(self.verb);
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style);
             }
@@ -35,6 +45,18 @@ impl LoadBar {
             bar.set_position(progress.done);
         }
     }
+}
+
+/// Has Ctrl-C end a long work in order: what is returned breaks once it was pressed. A second press ends the program.
+pub(crate) fn until_interrupted() -> anyhow::Result<impl Fn() -> ControlFlow<()>> {
+    let pressed = Arc::new(AtomicBool::new(false));
+    let handler = pressed.clone();
+    ctrlc::set_handler(move || {
+        if handler.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+    })?;
+    Ok(move || if pressed.load(Ordering::SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
 }
 
 impl Drop for LoadBar {

@@ -65,6 +65,19 @@ impl FileBytes {
         &self.path
     }
 
+    /// Asks the system to read `range` from disk in the background. A hint, as [`FileBytes::release`].
+    pub fn prefetch(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let Source::Map(map) = &self.source {
+            let range = range.start.min(map.len())..range.end.min(map.len());
+            if let Err(error) = map.advise_range(memmap2::Advice::WillNeed, range.start, range.len()) {
+                tracing::debug!(%error, "the system refused to read ahead");
+            }
+        }
+        #[cfg(not(unix))]
+        let _ = range;
+    }
+
     /// Tells the system that `range` is not needed for now, so that a file larger than memory streams through without
     /// filling this process. A later read brings the bytes back from the file. A hint: where the system has no such call
     /// (Windows trims by itself) or refuses it, nothing happens.

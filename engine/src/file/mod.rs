@@ -261,6 +261,13 @@ impl<'a> TensorView<'a> {
         }
     }
 
+    /// Asks the system to bring the bytes `range` from [`TensorView::data`]'s begin into memory, also beyond its end; see
+    /// [`FileBytes::prefetch`].
+    pub fn prefetch(&self, range: Range<usize>) {
+        let start = self.info.range.start;
+        self.file.bytes.prefetch(start.saturating_add(range.start)..start.saturating_add(range.end));
+    }
+
     /// Tells the system that the bytes `range` of [`TensorView::data`] have been used, so that they can leave memory; see
     /// [`FileBytes::release`].
     pub fn release(&self, range: Range<usize>) {

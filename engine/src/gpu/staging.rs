@@ -4,6 +4,7 @@
 //! either would double the memory of a model on its way to the device. Here the host fills one slot while the device copies
 //! another, and the ring is all the memory there is.
 
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 use super::buffer::{Buffer, Role};
@@ -19,8 +20,13 @@ pub struct StagingRing<'g> {
     slots: Vec<Slot>,
     next: usize,
     bytes: u64,
-    scratch: Vec<u8>,
+    threads: usize,
 }
+
+/// Threads that fill a slot together: what one core converts is less than a disk or a bus delivers.
+const MAX_THREADS: usize = 4;
+/// A slot with fewer bytes is filled by one thread.
+const SMALL: usize = 1 << 20;
 
 struct Slot {
     buffer: Buffer,
@@ -40,7 +46,8 @@ impl<'g> StagingRing<'g> {
             let mapped = request_map(&buffer);
             slots.push(Slot { buffer, mapped });
         }
-        Ok(Self { gpu, slots, next: 0, bytes, scratch: Vec::new() })
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+        Ok(Self { gpu, slots, next: 0, bytes, threads })
     }
 
     /// Bytes of one slot.
@@ -53,8 +60,8 @@ impl<'g> StagingRing<'g> {
         slot_bytes * SLOTS as u64
     }
 
-    /// Fills a slot with `units` pieces of `unit_bytes` each, `fill(range of units, bytes)` at a time, and copies it to
-    /// `offset` of `to`. All sizes are multiples of 4; the whole is at most a slot.
+    /// Fills a slot with `units` pieces of `unit_bytes` each, `fill(range of units, bytes)` at a time and on several threads, and
+    /// copies it to `offset` of `to`. All sizes are multiples of 4; the whole is at most a slot.
     ///
     /// # Errors
     /// The error of `fill`, or what the device reports.
@@ -64,10 +71,8 @@ impl<'g> StagingRing<'g> {
         offset: u64,
         units: usize,
         unit_bytes: usize,
-        mut fill: impl FnMut(std::ops::Range<usize>, &mut [u8]) -> Result<()>,
+        fill: impl Fn(Range<usize>, &mut [u8]) -> Result<()> + Sync,
     ) -> Result<()> {
-        /// Filled at a time: mapped memory may be write-combined, so the conversion works in cached memory beside it.
-        const BLOCK: usize = 256 << 10;
         let during = "uploading weights";
         let failed = |detail: String| Error::Gpu { during: during.to_owned(), detail };
         let total = units * unit_bytes;
@@ -84,20 +89,26 @@ impl<'g> StagingRing<'g> {
                 Err(TryRecvError::Disconnected) => return Err(failed("the map request was never answered".to_owned())),
             }
         }
-        let mut view = slot.buffer.raw.get_mapped_range_mut(..).map_err(|error| failed(error.to_string()))?;
-        let per_block = (BLOCK / unit_bytes.max(1)).max(1);
-        let mut result = Ok(());
-        for first in (0..units).step_by(per_block) {
-            let range = first..(first + per_block).min(units);
-            self.scratch.resize(range.len() * unit_bytes, 0);
-            let at = range.start * unit_bytes;
-            result = fill(range, &mut self.scratch);
-            if result.is_err() {
-                break;
-            }
-            view.slice(at..at + self.scratch.len()).copy_from_slice(&self.scratch);
-        }
-        drop(view);
+        let threads = if total < SMALL { 1 } else { self.threads };
+        // Maps begin at multiples of 8 bytes.
+        let per_thread = units.div_ceil(threads).next_multiple_of(2).max(2);
+        let buffer = &slot.buffer.raw;
+        let work = |first: usize| {
+            let range = first..(first + per_thread).min(units);
+            let bytes = (range.start * unit_bytes) as u64..(range.end * unit_bytes) as u64;
+            let view = buffer.get_mapped_range_mut(bytes).map_err(|error| failed(error.to_string()))?;
+            fill_view(view, range, unit_bytes, &fill)
+        };
+        let result = std::thread::scope(|scope| {
+            let others: Vec<_> =
+                (per_thread..units).step_by(per_thread).map(|first| scope.spawn(move || work(first))).collect();
+            let mine = work(0);
+            let joined = others.into_iter().map(|other| match other.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            joined.fold(mine, Result::and)
+        });
         slot.buffer.raw.unmap();
         if result.is_ok() {
             let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
@@ -116,6 +127,27 @@ impl<'g> StagingRing<'g> {
     pub fn finish(self) -> Result<()> {
         self.gpu.wait("uploading weights", None)
     }
+}
+
+/// Fills the mapped bytes of the units `range` block by block: mapped memory may be write-combined, so the conversion works in
+/// cached memory beside it.
+fn fill_view(
+    mut view: wgpu::BufferViewMut,
+    range: Range<usize>,
+    unit_bytes: usize,
+    fill: &impl Fn(Range<usize>, &mut [u8]) -> Result<()>,
+) -> Result<()> {
+    const BLOCK: usize = 256 << 10;
+    let per_block = (BLOCK / unit_bytes.max(1)).max(1);
+    let mut scratch = Vec::new();
+    for first in range.clone().step_by(per_block) {
+        let block = first..(first + per_block).min(range.end);
+        scratch.resize(block.len() * unit_bytes, 0);
+        let at = (first - range.start) * unit_bytes;
+        fill(block, &mut scratch)?;
+        view.slice(at..at + scratch.len()).copy_from_slice(&scratch);
+    }
+    Ok(())
 }
 
 fn request_map(buffer: &Buffer) -> Receiver<Result<(), wgpu::BufferAsyncError>> {

@@ -35,20 +35,27 @@ use crate::weights::{Matrix, ResolvedTensor, Sources, Uploader, padded};
 
 /// A model on the device, ready to run.
 pub struct Llama {
-    gpu: Arc<Gpu>,
-    config: Config,
-    shapes: Shapes,
+    pub(super) gpu: Arc<Gpu>,
+    pub(super) config: Config,
+    pub(super) shapes: Shapes,
     memory: MemoryPlan,
     /// Bytes of the weights that a decode step reads.
     read_bytes: u64,
     cache: KvCache,
-    scratch: Scratch,
+    pub(super) scratch: Scratch,
     embed: Embed,
     layers: Vec<Layer>,
     final_norm: RmsNorm,
     lm_head: Linear,
+    pub(super) head: Head,
     /// Of the last step; see [`Scratch::serial`].
     serial: u32,
+}
+
+/// What turns the residual stream into logits, to be bound once more for all rows of a step.
+pub(super) struct Head {
+    pub norm: Buffer,
+    pub matrix: Matrix,
 }
 
 /// One transformer layer, bound.
@@ -66,14 +73,14 @@ struct Layer {
 }
 
 /// The activations of one chunk. A buffer for each, because wgpu tracks hazards by whole buffers.
-struct Scratch {
-    step: Buffer,
+pub(super) struct Scratch {
+    pub step: Buffer,
     /// (chunk_len) ids.
-    tokens: Buffer,
+    pub tokens: Buffer,
     /// (chunk_len, dim): the residual stream.
-    x: Buffer,
+    pub x: Buffer,
     /// (chunk_len, dim).
-    normed: Buffer,
+    pub normed: Buffer,
     /// (chunk_len, qkv).
     qkv: Buffer,
     /// (chunk_len, n_heads, head_stride).
@@ -122,7 +129,7 @@ impl Scratch {
         })
     }
 
-    fn between(&self) -> linear::Between<'_> {
+    pub(super) fn between(&self) -> linear::Between<'_> {
         linear::Between { sorted: &self.sorted, low_rank: &self.low_rank }
     }
 }
@@ -164,7 +171,7 @@ impl Llama {
         let loader = Loader { gpu: &gpu, config: &config, shapes, tensors: &tensors, uploader };
         let loaded = loader.load(checkpoint.rope_layout());
         let (cache, scratch, parts) = loaded.map_err(|error| plan::with_figures(error, &memory))?;
-        let Parts { embed, layers, final_norm, lm_head } = parts;
+        let Parts { embed, layers, final_norm, lm_head, head } = parts;
         let read_bytes = tensors.device_bytes() - tensors.table_bytes();
         Ok(Self {
             gpu,
@@ -178,6 +185,7 @@ impl Llama {
             layers,
             final_norm,
             lm_head,
+            head,
             serial: 0,
         })
     }
@@ -205,6 +213,17 @@ impl Llama {
 
     /// The list of a step: everything from the tokens to the logits.
     fn record(&self, pass: Pass, slot: usize, pos: u32, n_tokens: u32) -> Recording<'_> {
+        let mut list = self.record_layers(pass, slot, pos, n_tokens);
+        self.final_norm.record(&mut list, n_tokens);
+        self.lm_head.record(&mut list, 1);
+        let bytes = (self.config.vocab_size * 4) as u64;
+        list.copy_out(&self.scratch.logits, &self.scratch.out, 0, bytes);
+        list.copy_out(&self.scratch.serial, &self.scratch.out, bytes, 4);
+        list
+    }
+
+    /// From the tokens to the residual stream behind the last layer.
+    pub(super) fn record_layers(&self, pass: Pass, slot: usize, pos: u32, n_tokens: u32) -> Recording<'_> {
         let mut list = Recording::new(pass == Pass::Prefill);
         self.embed.record(&mut list, n_tokens);
         for layer in &self.layers {
@@ -220,11 +239,6 @@ impl Llama {
             layer.swiglu.record(&mut list, n_tokens);
             layer.down_proj.record(&mut list, n_tokens);
         }
-        self.final_norm.record(&mut list, n_tokens);
-        self.lm_head.record(&mut list, 1);
-        let bytes = (self.config.vocab_size * 4) as u64;
-        list.copy_out(&self.scratch.logits, &self.scratch.out, 0, bytes);
-        list.copy_out(&self.scratch.serial, &self.scratch.out, bytes, 4);
         list
     }
 
@@ -233,7 +247,7 @@ impl Llama {
         self.record(Pass::Decode, 0, 0, 1).len()
     }
 
-    fn check_request(&self, pass: Pass, slot: usize, pos: usize, tokens: &[u32]) -> Result<()> {
+    pub(super) fn check_request(&self, pass: Pass, slot: usize, pos: usize, tokens: &[u32]) -> Result<()> {
         let (max, n_slots) = (self.shapes.kv.max_seq_len, self.shapes.kv.n_slots);
         let chunk = if pass == Pass::Decode { 1 } else { self.shapes.chunk_len };
         let refuse = |detail: String| Err(Error::Request(detail));
@@ -314,6 +328,16 @@ impl Forward for Llama {
     }
 }
 
+/// The parameters of every norm of the model.
+pub(super) fn norm_params(config: &Config, shapes: &Shapes, last_only: bool) -> rms_norm::Params {
+    rms_norm::Params {
+        dim: config.dim as u32,
+        row_vecs: shapes.dim as u32 / 4,
+        eps: config.rms_eps,
+        last_only: u32::from(last_only),
+    }
+}
+
 /// What a load goes through.
 struct Loader<'a> {
     gpu: &'a Gpu,
@@ -329,6 +353,7 @@ struct Parts {
     layers: Vec<Layer>,
     final_norm: RmsNorm,
     lm_head: Linear,
+    head: Head,
 }
 
 impl<'a> Loader<'a> {
@@ -344,14 +369,17 @@ impl<'a> Loader<'a> {
         for layer in 0..config.n_layers {
             layers.push(self.layer(layer, layout, &cache, &s, &rope)?);
         }
-        let final_norm = self.norm("final_norm", Name::FinalNorm, None, &s, &s.last, true)?;
+        let norm = self.uploader.vector("final_norm", &self.named(&[Name::FinalNorm], None))?;
+        let final_norm =
+            RmsNorm::new(gpu, "final_norm", norm_params(config, &shapes, true), &s.step, &s.x, &norm, &s.last)?;
         let is_tied = self.tensors.get(Name::LmHead, None).is_none();
         let head = if is_tied { table } else { self.matrix("lm_head", &[Name::LmHead], &[], None)? };
         let (y_stride, between) = (config.vocab_size, s.between());
         let wiring = linear::Wiring { step: &s.step, x: &s.last, y: &s.logits, y_stride, add: false, between };
         let lm_head = Linear::new(gpu, "lm_head", &head, wiring, false)?;
         self.uploader.finish()?;
-        Ok((cache, s, Parts { embed, layers, final_norm, lm_head }))
+        let head = Head { norm, matrix: head };
+        Ok((cache, s, Parts { embed, layers, final_norm, lm_head, head }))
     }
 
     fn layer(
@@ -423,19 +451,12 @@ impl<'a> Loader<'a> {
             out_stride: shapes.hidden as u32,
         };
         Ok(Layer {
-            input_norm: self.norm("input_norm", Name::InputNorm, Some(layer), s, &s.normed, false)?,
+            input_norm: self.norm("input_norm", Name::InputNorm, layer, s)?,
             qkv_proj,
             rope_kv: rotations,
             attention: attentions,
             o_proj,
-            post_attention_norm: self.norm(
-                "post_attention_norm",
-                Name::PostAttentionNorm,
-                Some(layer),
-                s,
-                &s.normed,
-                false,
-            )?,
+            post_attention_norm: self.norm("post_attention_norm", Name::PostAttentionNorm, layer, s)?,
             gate_up_proj,
             swiglu: SwiGlu::new(gpu, "swiglu", swiglu_params, &s.step, &s.gate_up, &s.hidden)?,
             down_proj,
@@ -450,23 +471,10 @@ impl<'a> Loader<'a> {
         Ok(matrix)
     }
 
-    fn norm(
-        &mut self,
-        label: &str,
-        name: Name,
-        layer: Option<usize>,
-        s: &Scratch,
-        y: &Buffer,
-        last_only: bool,
-    ) -> Result<RmsNorm> {
-        let weight = self.uploader.vector(label, &self.named(&[name], layer))?;
-        let params = rms_norm::Params {
-            dim: self.config.dim as u32,
-            row_vecs: self.shapes.dim as u32 / 4,
-            eps: self.config.rms_eps,
-            last_only: u32::from(last_only),
-        };
-        RmsNorm::new(self.gpu, label, params, &s.step, &s.x, &weight, y)
+    fn norm(&mut self, label: &str, name: Name, layer: usize, s: &Scratch) -> Result<RmsNorm> {
+        let weight = self.uploader.vector(label, &self.named(&[name], Some(layer)))?;
+        let params = norm_params(self.config, &self.shapes, false);
+        RmsNorm::new(self.gpu, label, params, &s.step, &s.x, &weight, &s.normed)
     }
 
     /// cos and sin of every position: (max_seq_len, head_dim / 2, 2) f32. The angles are computed in f64: WGSL promises no

@@ -5,11 +5,13 @@ mod config;
 mod llama;
 mod plan;
 mod rope;
+mod score;
 
 pub use config::{Config, MAX_SEQ_LEN};
 pub use llama::{Llama, LoadProgress};
 pub use plan::{DEFAULT_CONTEXT, LoadOptions, memory_plan};
 pub use rope::RopeScaling;
+pub use score::Scorer;
 
 use crate::error::Result;
 

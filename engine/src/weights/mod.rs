@@ -2,6 +2,7 @@
 
 pub mod blocks;
 pub mod convert;
+pub mod export;
 pub mod gptq;
 pub mod lora;
 pub mod names;

@@ -174,6 +174,10 @@ impl ResolvedTensor {
             out.fill(0);
             for (place, value) in unpack_row(format, cols, codes, scales).into_iter().enumerate() {
                 let col = gptq.order.as_ref().and_then(|order| order.get(place)).map_or(place, |col| *col as usize);
+                if target == Target::F16 && !half::f16::from_f32(value).is_finite() {
+                    let detail = format!("a value is {value:e}, beyond fp16's range (65504)");
+                    return Err(Error::tensor(sources.checkpoint.path(), &self.name, detail));
+                }
                 match target {
                     Target::F16 => out[col * 2..col * 2 + 2].copy_from_slice(&half::f16::from_f32(value).to_le_bytes()),
                     Target::F32 => out[col * 4..col * 4 + 4].copy_from_slice(&value.to_le_bytes()),
@@ -181,6 +185,16 @@ impl ResolvedTensor {
             }
         }
         Ok(())
+    }
+
+    /// Asks the system to read the rows from disk while others are converted.
+    pub fn prefetch(&self, sources: Sources<'_>, rows: Range<usize>) {
+        if let (Stored::Plain(dtype), Ok(view)) = (&self.stored, self.view(sources)) {
+            let stored = dtype.row_bytes(self.cols);
+            // Behind the last row the file goes on with what is wanted next, as a rule.
+            let ahead = if rows.is_empty() { 32 << 20 } else { 0 };
+            view.prefetch(rows.start * stored..rows.end * stored + ahead);
+        }
     }
 
     /// Tells the system that the rows have been read.

@@ -1,6 +1,7 @@
 //! From the file's memory map to matrices on the device, converted on the way.
 
 use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::convert::{Target, padded};
 use super::packed::Format;
@@ -73,6 +74,10 @@ fn rows_per_part(row_bytes: usize, tier: &Tier) -> usize {
     if rows > 64 { rows / 64 * 64 } else { rows.max(1) }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Streams tensors to the device through one ring.
 pub struct Uploader<'a> {
     gpu: &'a Gpu,
@@ -101,7 +106,7 @@ impl<'a> Uploader<'a> {
         label: &str,
         rows: usize,
         row_bytes: usize,
-        mut fill: impl FnMut(Range<usize>, &mut [u8]),
+        fill: impl Fn(Range<usize>, &mut [u8]) + Sync,
     ) -> Result<Buffer> {
         let buffer = self.gpu.create_buffer(label, (rows * row_bytes) as u64, Role::Storage)?;
         let per_slot = (self.ring.slot_bytes() as usize / row_bytes.max(1)).max(1);
@@ -184,17 +189,25 @@ impl<'a> Uploader<'a> {
     fn rows(&mut self, tensor: &ResolvedTensor, rows: Range<usize>, part: &Part, at: usize) -> Result<()> {
         let (row_bytes, scale_bytes) = (part.format.row_bytes(tensor.cols), part.format.scale_words(tensor.cols) * 4);
         let per_slot = (self.ring.slot_bytes() as usize / row_bytes.max(scale_bytes).max(1)).max(1);
-        let mut scales = Vec::new();
+        let all_scales = Mutex::new(Vec::new());
+        let sources = self.sources;
         for first in rows.clone().step_by(per_slot) {
             let n = per_slot.min(rows.end - first);
             let to = at + first - rows.start;
-            scales.resize(n * scale_bytes, 0);
+            let next = first + n;
+            tensor.prefetch(sources, next..(next + per_slot).min(rows.end));
+            lock(&all_scales).resize(n * scale_bytes, 0);
             self.ring.upload(&part.codes, (to * row_bytes) as u64, n, row_bytes, |range, codes| {
-                let scales = scales.get_mut(range.start * scale_bytes..range.end * scale_bytes).unwrap_or_default();
-                tensor.pack(self.sources, first + range.start..first + range.end, codes, scales)
+                let mut scales = vec![0; range.len() * scale_bytes];
+                tensor.pack(sources, first + range.start..first + range.end, codes, &mut scales)?;
+                if let Some(place) = lock(&all_scales).get_mut(range.start * scale_bytes..range.end * scale_bytes) {
+                    place.copy_from_slice(&scales);
+                }
+                Ok(())
             })?;
             if let Some(buffer) = &part.scales {
                 self.ring.upload(buffer, (to * scale_bytes) as u64, n, scale_bytes, |range, bytes| {
+                    let scales = lock(&all_scales);
                     let from = scales.get(range.start * scale_bytes..range.end * scale_bytes).unwrap_or_default();
                     bytes.copy_from_slice(from);
                     Ok(())
@@ -270,8 +283,9 @@ impl<'a> Uploader<'a> {
         let mut at = 0;
         for tensor in tensors {
             let row_bytes = tensor.cols * 4;
+            let sources = self.sources;
             self.ring.upload(&buffer, at, tensor.rows, row_bytes, |rows, bytes| {
-                tensor.convert(self.sources, rows, bytes, tensor.cols, Target::F32)
+                tensor.convert(sources, rows, bytes, tensor.cols, Target::F32)
             })?;
             self.read(tensor, 0..tensor.rows);
             at += (tensor.rows * row_bytes) as u64;
