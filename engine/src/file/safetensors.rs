@@ -22,7 +22,7 @@ const MAX_TENSORS: usize = 65_536;
 /// The most dimensions of a tensor.
 const MAX_RANK: usize = 8;
 /// The longest name of a tensor, in bytes.
-const MAX_NAME: usize = 256;
+const MAX_NAME: usize = 512;
 
 /// Whether `bytes` begin like a safetensors file: a plausible length and then `{`.
 pub(super) fn probe(bytes: &[u8]) -> bool {
