@@ -17,6 +17,8 @@ use serde::Deserialize;
 mod built;
 #[path = "formats/counting.rs"]
 mod counting;
+#[path = "formats/pytorch.rs"]
+mod pytorch;
 
 /// What a broken file may cost.
 const MAX_MEMORY: usize = 200 << 20;
@@ -25,10 +27,12 @@ const MAX_TIME: Duration = Duration::from_secs(2);
 fn main() -> ExitCode {
     let mut suite = Suite::new();
     built::cases(&mut suite);
+    pytorch::cases(&mut suite);
     match golden_dir() {
         None => suite.skip("golden", "no golden folder beside this clone"),
         Some(golden) => {
             golden_cases(&mut suite, &golden);
+            pytorch::twins(&mut suite, "golden/bin_variants", &golden.join("bin_variants"));
             malformed_cases(&mut suite, &golden.join("malformed"));
         }
     }
@@ -41,15 +45,8 @@ fn golden_cases(suite: &mut Suite, golden: &Path) {
         folders.sort_by_key(std::fs::DirEntry::file_name);
         for entry in folders {
             let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
-            let has = |file: &str| path.join(file).exists();
-            if !has("config.json") {
-                continue;
-            }
-            let case = format!("{prefix}/{name}");
-            if name.starts_with("gptq") || has("model.safetensors") || has("model.safetensors.index.json") {
-                suite.case(case, move || loads(&path).map(|_| ()));
-            } else {
-                suite.case(case, move || refused(&path, &["pytorch_model", "safetensors"]));
+            if path.join("config.json").exists() {
+                suite.case(format!("{prefix}/{name}"), move || loads(&path).map(|_| ()));
             }
         }
     }
@@ -83,8 +80,16 @@ fn malformed_cases(suite: &mut Suite, folder: &Path) {
                 let mention: Vec<&str> = case.error_should_mention.iter().map(String::as_str).collect();
                 if case.must.contains("clamp") { refused_or_warned(&path, &mention) } else { refused(&path, &mention) }
             }),
-            // Formats that this version does not read: nothing in them is opened, and the message says what was found.
-            ("model_dir", "bin") => suite.case(name, move || refused(&path, &["pytorch_model.bin"])),
+            ("model_dir", "bin") => suite.case(name, move || {
+                let mention: Vec<&str> = case.error_should_mention.iter().map(String::as_str).collect();
+                if case.must.contains("load normally") {
+                    bounded(|| loads(&path))??;
+                } else {
+                    refused(&path, &mention)?;
+                }
+                pytorch::nothing_was_run(&path)
+            }),
+            // A format that this version does not read: nothing in it is opened, and the message says what was found.
             ("gguf_file", _) => suite.case(name, move || refused(&path.join("model.gguf"), &["model.gguf"])),
             ("lora", _) => suite.case(name, move || {
                 let mention: Vec<&str> = case.error_should_mention.iter().map(String::as_str).collect();

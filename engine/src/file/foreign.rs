@@ -1,7 +1,6 @@
 //! Files that this version recognises and does not read: each gets a message that says what it is and what to do.
 
-/// What `bytes` are, when they are something well known that cannot be a model's text or safetensors file: a clause for an
-/// error message.
+/// What `bytes` are, when they are something well known that cannot be a model's text or tensors: a clause for an error message.
 pub(super) fn describe(bytes: &[u8]) -> Option<&'static str> {
     let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes).trim_ascii_start();
     let starts = |magic: &[u8]| bytes.starts_with(magic);
@@ -13,19 +12,16 @@ pub(super) fn describe(bytes: &[u8]) -> Option<&'static str> {
         return Some("an HTML page stands in place of the file: the download failed, download it again");
     }
     if starts(b"PK\x03\x04") || starts(b"\x80\x02") {
-        return Some(
-            "this is a PyTorch file (a pickle), and this version reads safetensors: convert it with transformers' `save_pretrained`, \
-             or download the checkpoint's safetensors files",
-        );
+        return Some("a PyTorch file (a zip or a pickle) stands in place of the file: download the file itself");
     }
     if starts(b"GGUF") {
         return Some(
-            "this is a GGUF file, and this version reads safetensors: download the original Hugging Face checkpoint",
+            "this is a GGUF file, and this version reads safetensors and PyTorch files: download the original Hugging Face checkpoint",
         );
     }
     if [&b"tjgg"[..], b"lmgg", b"fmgg"].iter().any(|magic| starts(magic)) {
         return Some(
-            "this is a GGML file older than GGUF, and this version reads safetensors: download the original checkpoint",
+            "this is a GGML file older than GGUF, and this version reads safetensors and PyTorch files: download the original checkpoint",
         );
     }
     None

@@ -40,11 +40,19 @@ impl FileBytes {
             return Err(Error::format(path, "the file is empty (0 bytes): download it again"));
         }
         let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
+        Self::map(path.to_owned(), &file)
+    }
+
+    /// Maps an open file that is not empty; `path` is for messages.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be mapped.
+    pub(super) fn map(path: PathBuf, file: &File) -> Result<Self> {
         // SAFETY: the map is read-only and private to this value, which keeps it alive for as long as any slice of it. The
         // remaining hazard, a file shortened by somebody else, is described in the module's documentation.
         #[allow(unsafe_code, reason = "memory maps have no safe constructor; see the module's documentation")]
-        let map = unsafe { Mmap::map(&file) }.map_err(|error| Error::io("map into memory", path, error))?;
-        Ok(Self { path: path.to_owned(), source: Source::Map(map) })
+        let map = unsafe { Mmap::map(file) }.map_err(|error| Error::io("map into memory", &path, error))?;
+        Ok(Self { path, source: Source::Map(map) })
     }
 
     /// Bytes that are part of the program; `path` is only a name for messages.

@@ -5,13 +5,17 @@
 //!
 //! A format is one file of this module and one line of `FORMATS` below.
 
+mod deflated;
 mod dtype;
 mod folder;
 mod foreign;
 mod map;
+mod pickle;
+mod pytorch;
 mod safetensors;
 mod shards;
 mod write;
+mod zip;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -23,6 +27,7 @@ pub use map::FileBytes;
 pub use write::{NewTensor, SafetensorsWriter, write_file};
 
 use crate::error::{Error, Result};
+use deflated::Deflated;
 use folder::Folder;
 
 /// The largest tokenizer: Llama 3's has 9 MB, those with 250,000 pieces have 17.
@@ -41,13 +46,17 @@ struct Format {
 }
 
 /// Every format that can be read.
-const FORMATS: &[Format] =
-    &[Format { extensions: &["safetensors"], probe: safetensors::probe, read: safetensors::read }];
+const FORMATS: &[Format] = &[
+    Format { extensions: &["safetensors"], probe: safetensors::probe, read: safetensors::read },
+    Format { extensions: &["bin", "pt", "pth"], probe: pytorch::probe, read: pytorch::read },
+];
 
 /// What a file holds.
 #[derive(Debug, Default)]
 struct Contents {
     tensors: Vec<TensorInfo>,
+    /// Parts that are compressed.
+    deflated: Vec<Deflated>,
 }
 
 /// A tensor in a file.
@@ -58,8 +67,18 @@ struct TensorInfo {
     shape: Vec<usize>,
     /// Elements from one index to the next in each dimension; None where the tensor lies row after row.
     strides: Option<Vec<usize>>,
-    /// Where its bytes are in the file, from its first element to its last: always inside.
+    /// The compressed part of the file that holds it, and that `range` counts in; None where the file itself does.
+    deflated: Option<usize>,
+    /// Where its bytes are, from its first element to its last: always inside.
     range: Range<usize>,
+}
+
+impl TensorInfo {
+    /// Bytes of its elements, each counted where it stands in the tensor.
+    fn stored_bytes(&self) -> u64 {
+        let elements = self.shape.iter().fold(1_u64, |product, extent| product.saturating_mul(*extent as u64));
+        (elements / self.dtype.block_len() as u64).saturating_mul(self.dtype.block_bytes() as u64)
+    }
 }
 
 /// One opened file with its tensors.
@@ -83,7 +102,7 @@ impl TensorFile {
             (Some(format), _, _) | (None, None, Some(format)) => (format.read)(path, data)?,
             (None, Some(what), _) => return Err(Error::format(path, what)),
             (None, None, None) => {
-                return Err(Error::format(path, "not in a format that this version reads (safetensors)"));
+                return Err(Error::format(path, "not in a format that this version reads (safetensors, PyTorch)"));
             }
         };
         Ok(Self { bytes, contents })
@@ -91,6 +110,15 @@ impl TensorFile {
 
     fn tensors(&self) -> &[TensorInfo] {
         &self.contents.tensors
+    }
+
+    /// The bytes that `tensor`'s range counts in; what is compressed is inflated by the first who asks.
+    fn bytes_of(&self, tensor: &TensorInfo) -> Result<&FileBytes> {
+        let Some(part) = tensor.deflated.and_then(|part| self.contents.deflated.get(part)) else {
+            return Ok(&self.bytes);
+        };
+        part.bytes(&self.bytes, tensor.stored_bytes())
+            .map_err(|what| Error::tensor(self.bytes.path(), &tensor.name, what))
     }
 }
 
@@ -120,7 +148,8 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a Hugging Face folder, or one `.safetensors` file (or shard index) with its `config.json` beside it.
+    /// Opens a Hugging Face folder, or one file of tensors (safetensors, or PyTorch's `.bin`, `.pt` and `.pth`) or a shard
+    /// index, with its `config.json` beside it.
     ///
     /// # Errors
     /// [`Error::Io`] when a file cannot be opened; [`Error::Format`] or [`Error::Tensor`] when one is damaged, missing, or in
@@ -241,15 +270,17 @@ impl<'a> TensorView<'a> {
     /// [`TensorView::strides`].
     ///
     /// # Errors
-    /// When the bytes cannot be had.
+    /// [`Error::Tensor`] when the file has it compressed, and it cannot be inflated or is not what the file says.
     pub fn data(&self) -> Result<&'a [u8]> {
-        Ok(self.file.bytes.as_slice().get(self.info.range.clone()).unwrap_or_default())
+        if self.info.range.is_empty() {
+            return Ok(&[]);
+        }
+        Ok(self.file.bytes_of(self.info)?.as_slice().get(self.info.range.clone()).unwrap_or_default())
     }
 
     /// Bytes of its elements as stored.
     pub fn stored_bytes(&self) -> u64 {
-        let elements = self.shape.iter().fold(1_u64, |product, extent| product.saturating_mul(*extent as u64));
-        elements / self.dtype.block_len() as u64 * self.dtype.block_bytes() as u64
+        self.info.stored_bytes()
     }
 
     /// Rows and columns: a matrix has its own, a vector of `n` is one row of `n`. None for other ranks.
@@ -273,6 +304,12 @@ impl<'a> TensorView<'a> {
     pub fn release(&self, range: Range<usize>) {
         let Range { start, end } = self.info.range;
         let at = |offset: usize| start.saturating_add(offset).min(end);
-        self.file.bytes.release(at(range.start)..at(range.end));
+        let bytes = match self.info.deflated.and_then(|part| self.file.contents.deflated.get(part)) {
+            None => Some(&self.file.bytes),
+            Some(part) => part.inflated(),
+        };
+        if let Some(bytes) = bytes {
+            bytes.release(at(range.start)..at(range.end));
+        }
     }
 }

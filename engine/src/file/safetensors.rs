@@ -22,7 +22,7 @@ const MAX_TENSORS: usize = 65_536;
 /// The most dimensions of a tensor.
 const MAX_RANK: usize = 8;
 /// The longest name of a tensor, in bytes.
-const MAX_NAME: usize = 256;
+const MAX_NAME: usize = 512;
 
 /// Whether `bytes` begin like a safetensors file: a plausible length and then `{`.
 pub(super) fn probe(bytes: &[u8]) -> bool {
@@ -64,7 +64,7 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Contents> {
         .deserialize_map(HeaderVisitor)
         .and_then(|entries| deserializer.end().map(|()| entries))
         .map_err(|error| Error::format(path, format!("the header is not valid: {error}")))?;
-    Ok(Contents { tensors: check(path, entries, data_start, bytes.len())? })
+    Ok(Contents { tensors: check(path, entries, data_start, bytes.len())?, ..Contents::default() })
 }
 
 /// One entry of the header, as it stands there.
@@ -105,7 +105,7 @@ fn check(path: &Path, entries: Vec<Entry>, data_start: usize, file_len: usize) -
         // except for an extent beside a 0, which then matches no expected shape.
         let range = data_start + begin as usize..data_start + end as usize;
         let shape = shape.iter().map(|&extent| usize::try_from(extent).unwrap_or(usize::MAX)).collect();
-        tensors.push(TensorInfo { name, dtype, shape, strides: None, range });
+        tensors.push(TensorInfo { name, dtype, shape, strides: None, deflated: None, range });
     }
 
     let mut order: Vec<&TensorInfo> = tensors.iter().collect();

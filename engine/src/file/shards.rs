@@ -1,5 +1,5 @@
 //! Which files of a folder hold the tensors, and which tensor is in which: one file, or many with an index
-//! (`model.safetensors.index.json`, as transformers writes it).
+//! (`model.safetensors.index.json` or `pytorch_model.bin.index.json`, as transformers writes them).
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 
 const INDEX: &str = "model.safetensors.index.json";
 const SINGLE: &str = "model.safetensors";
+const PYTORCH: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
+/// Beginnings of names that other files beside a model have: adapters, and what transformers' trainer saves.
+const NOT_A_MODEL: [&str; 6] = ["adapter_", "training_args", "optimizer", "scheduler", "scaler", "rng_state"];
 /// Ten times the index of the largest LLaMA, and small enough that a parsed one takes tens of megabytes.
 const MAX_INDEX: usize = 4 << 20;
 /// The most shards of one checkpoint.
@@ -33,44 +36,46 @@ pub(super) fn open(folder: &Folder, only: Option<&str>) -> Result<Opened> {
     if name.ends_with(".index.json") { open_index(folder, &name) } else { open_single(folder, &name) }
 }
 
-/// The file to open in a folder. safetensors comes before every other format, since nothing in it can run.
+/// The file to open in a folder: one with a name that transformers gives, safetensors first, since nothing in it can run; else
+/// the only one that can be the model.
 fn choose(folder: &Folder) -> Result<String> {
-    for name in [SINGLE, INDEX] {
+    for name in [SINGLE, INDEX].iter().chain(&PYTORCH) {
         if folder.has(name) {
-            return Ok(name.to_owned());
+            return Ok((*name).to_owned());
         }
     }
     let names = folder.names()?;
-    let with = |test: fn(&str) -> bool| names.iter().filter(move |name| test(name));
-    let pytorch = |name: &str| name.starts_with("pytorch_model") && name.ends_with(".bin") || name.ends_with(".pth");
-    let advice = "convert it to safetensors with transformers' `save_pretrained`, or download the checkpoint's safetensors files";
-    if let Some(name) = with(pytorch).next() {
-        let detail = format!("{name} is a PyTorch file (a pickle), and this version reads safetensors: {advice}");
-        return Err(Error::format(&folder.path(name), detail));
-    }
-    if let Some(name) = with(|name| name.ends_with(".gguf") || name.ends_with(".ggml")).next() {
-        let detail =
-            format!("{name} is a GGUF file, and this version reads safetensors: download the original checkpoint");
-        return Err(Error::format(&folder.path(name), detail));
-    }
     if let Some(name) = named_by_quantizer(folder, &names)? {
         return Ok(name);
     }
-    let mut others = with(|name| name.ends_with(".safetensors") && !name.starts_with("adapter_"));
-    match (others.next(), others.next()) {
-        (Some(one), None) => Ok(one.clone()),
-        (Some(one), Some(two)) => {
-            let detail =
-                format!("more than one file could be the model ({one}, {two}, …): give the path of the one to open");
-            Err(Error::format(&folder.path(""), detail))
-        }
-        _ => {
-            let lora = names.iter().any(|name| name.starts_with("adapter_model"));
-            let found = if lora { "only a LoRA adapter, which needs its base model" } else { "none of them" };
-            let detail = format!("no weights: expected {SINGLE} or {INDEX}, found {found}");
-            Err(Error::format(&folder.path(""), detail))
+    let with = |endings: &'static [&str]| {
+        let is_other = |name: &&String| NOT_A_MODEL.iter().any(|start| name.starts_with(start));
+        let ends = move |name: &&String| endings.iter().any(|ending| name.ends_with(ending));
+        names.iter().filter(ends).filter(move |name| !is_other(name))
+    };
+    for endings in [&[".safetensors"][..], &[".bin", ".pt", ".pth"]] {
+        let mut found = with(endings);
+        match (found.next(), found.next()) {
+            (None, _) => {}
+            (Some(one), None) => return Ok(one.clone()),
+            (Some(one), Some(two)) => {
+                let detail = format!(
+                    "more than one file could be the model ({one}, {two}, …): give the path of the one to open"
+                );
+                return Err(Error::format(&folder.path(""), detail));
+            }
         }
     }
+    if let Some(name) = with(&[".gguf", ".ggml"]).next() {
+        let detail = format!(
+            "{name} is a GGUF file, and this version reads safetensors and PyTorch files: download the original checkpoint"
+        );
+        return Err(Error::format(&folder.path(name), detail));
+    }
+    let lora = names.iter().any(|name| name.starts_with("adapter_model"));
+    let found = if lora { "only a LoRA adapter, which needs its base model" } else { "none of them" };
+    let detail = format!("no weights: expected {SINGLE}, {INDEX}, {} or {}, found {found}", PYTORCH[0], PYTORCH[1]);
+    Err(Error::format(&folder.path(""), detail))
 }
 
 /// The file that AutoGPTQ's `quantize_config.json` names (`model_file_base_name`), or that has its usual name.

@@ -116,7 +116,7 @@ pub(super) fn cases(suite: &mut Suite) {
     });
     suite.case("built/other_formats", || {
         refused_folder(&[("model.gguf", b"GGUF\x03\0\0\0".to_vec())], &["model.gguf", "GGUF", "safetensors"])?;
-        refused_folder(&[("consolidated.00.pth", b"PK\x03\x04".to_vec())], &["consolidated.00.pth", "PyTorch"])?;
+        refused_folder(&[("consolidated.00.pth", b"PK\x03\x04".to_vec())], &["consolidated.00.pth", "PyTorch", "cut"])?;
         refused_folder(&[("model.safetensors", b"PK\x03\x04....".to_vec())], &["model.safetensors", "PyTorch"])?;
         refused_folder(&[("model.safetensors", b"\n<!DOCTYPE html>".to_vec())], &["model.safetensors", "HTML"])?;
         let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n".to_vec();
