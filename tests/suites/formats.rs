@@ -10,13 +10,15 @@ use guanaco_engine::file::Checkpoint;
 use guanaco_engine::model::Config;
 use guanaco_engine::weights::convert::{Target, convert_rows, padded};
 use guanaco_engine::weights::names;
-use guanaco_tests::{Outcome, Suite, golden_dir};
+use guanaco_tests::{Outcome, Suite, golden_dir, model_in};
 use serde::Deserialize;
 
 #[path = "formats/built.rs"]
 mod built;
 #[path = "formats/counting.rs"]
 mod counting;
+#[path = "formats/gguf.rs"]
+mod gguf;
 
 /// What a broken file may cost.
 const MAX_MEMORY: usize = 200 << 20;
@@ -25,6 +27,7 @@ const MAX_TIME: Duration = Duration::from_secs(2);
 fn main() -> ExitCode {
     let mut suite = Suite::new();
     built::cases(&mut suite);
+    gguf::cases(&mut suite);
     match golden_dir() {
         None => suite.skip("golden", "no golden folder beside this clone"),
         Some(golden) => {
@@ -42,10 +45,14 @@ fn golden_cases(suite: &mut Suite, golden: &Path) {
         for entry in folders {
             let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
             let has = |file: &str| path.join(file).exists();
+            let case = format!("{prefix}/{name}");
+            if name.starts_with("gguf_") {
+                suite.case(case, move || loads(&model_in(&path)).map(|_| ()));
+                continue;
+            }
             if !has("config.json") {
                 continue;
             }
-            let case = format!("{prefix}/{name}");
             if name.starts_with("gptq") {
                 let mention = if has("model.safetensors") { "GPTQ" } else { "more than one file" };
                 suite.case(case, move || refused(&path, &[mention]));
@@ -88,7 +95,10 @@ fn malformed_cases(suite: &mut Suite, folder: &Path) {
             }),
             // Formats that this version does not read: nothing in them is opened, and the message says what was found.
             ("model_dir", "bin") => suite.case(name, move || refused(&path, &["pytorch_model.bin"])),
-            ("gguf_file", _) => suite.case(name, move || refused(&path.join("model.gguf"), &["model.gguf"])),
+            ("gguf_file", _) => suite.case(name, move || {
+                let mention: Vec<&str> = case.error_should_mention.iter().map(String::as_str).collect();
+                refused(&path.join("model.gguf"), &mention)
+            }),
             ("model_dir", "gptq") => suite.skip(name, "GPTQ is not read by this version"),
             ("lora", _) => suite.skip(name, "LoRA adapters are not read by this version"),
             ("tokenizer_file", _) | (_, "tok") => suite.skip(name, "in the tokenizer suite"),

@@ -14,7 +14,7 @@ use guanaco_engine::sampler::SamplerConfig;
 use guanaco_engine::session::{Request, Session};
 use guanaco_tests::device::{argmax, load, max_abs, prefill, relative_l2, run};
 use guanaco_tests::generate::GenerateFile;
-use guanaco_tests::{Outcome, Suite, data_dir, golden_dir};
+use guanaco_tests::{Outcome, Suite, data_dir, golden_dir, model_in};
 use serde::Deserialize;
 
 /// The acceptance rule of the fixtures.
@@ -37,14 +37,14 @@ struct GoldenCase {
 fn main() -> ExitCode {
     let mut suite = Suite::new();
     // The fixtures of the clone come first: they prove the engine without any other file.
-    for dir in folders(&data_dir().join("models")) {
+    for dir in ["models", "gguf"].into_iter().flat_map(|kind| folders(&data_dir().join(kind))) {
         add_model(&mut suite, "data", dir);
     }
     match golden_dir() {
         None => suite.skip("golden", "no ../shared/golden beside this clone, and GUANACO_GOLDEN is not set"),
         Some(root) => {
             for dir in folders(&root).into_iter().filter(|dir| dir.join("golden.json").is_file()) {
-                if dir.join("config.json").is_file() {
+                if dir.join("config.json").is_file() || is_gguf(&dir) {
                     add_model(&mut suite, "golden", dir);
                 }
             }
@@ -66,6 +66,11 @@ fn name(dir: &Path) -> String {
     dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
+/// Whether the folder holds a GGUF file, which needs no other.
+fn is_gguf(dir: &Path) -> bool {
+    model_in(dir) != dir
+}
+
 fn add_model(suite: &mut Suite, group: &str, dir: PathBuf) {
     let title = format!("{group}/{}", name(&dir));
     let is_gptq = dir.join("quantize_config.json").is_file() || name(&dir).starts_with("gptq");
@@ -75,7 +80,7 @@ fn add_model(suite: &mut Suite, group: &str, dir: PathBuf) {
                 && e.path().extension().is_some_and(|x| x == "safetensors")
         })
     });
-    if is_gptq || !has_safetensors {
+    if is_gptq || !(has_safetensors || is_gguf(&dir)) {
         suite.skip(title, "a format that this version does not read yet");
         return;
     }
@@ -101,7 +106,7 @@ fn golden(dir: &Path) -> anyhow::Result<Golden> {
 }
 
 fn check_model(dir: &Path) -> Outcome {
-    let mut model = load(dir, 1)?;
+    let mut model = load(&model_in(dir), 1)?;
     let (mut worst, mut excused) = (0.0_f64, 0);
     for case in golden(dir)?.cases {
         let mut logits = run(&mut model, 0, &case.prompt_ids)?;
@@ -143,7 +148,7 @@ fn check_split(dir: &Path) -> Outcome {
 
 /// One token at a time gives what a prefill gives, to rounding in another order.
 fn check_decode(dir: &Path) -> Outcome {
-    let mut model = load(dir, 1)?;
+    let mut model = load(&model_in(dir), 1)?;
     for case in golden(dir)?.cases.iter().take(2) {
         let whole = run(&mut model, 0, &case.prompt_ids)?;
         let mut single = Vec::new();

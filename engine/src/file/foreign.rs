@@ -18,14 +18,9 @@ pub(super) fn describe(bytes: &[u8]) -> Option<&'static str> {
              or download the checkpoint's safetensors files",
         );
     }
-    if starts(b"GGUF") {
-        return Some(
-            "this is a GGUF file, and this version reads safetensors: download the original Hugging Face checkpoint",
-        );
-    }
     if [&b"tjgg"[..], b"lmgg", b"fmgg"].iter().any(|magic| starts(magic)) {
         return Some(
-            "this is a GGML file older than GGUF, and this version reads safetensors: download the original checkpoint",
+            "this is a GGML file older than GGUF, which this program does not read: download the model as GGUF or safetensors",
         );
     }
     None

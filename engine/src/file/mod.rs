@@ -8,6 +8,7 @@
 mod dtype;
 mod folder;
 mod foreign;
+mod gguf;
 mod map;
 mod safetensors;
 mod shards;
@@ -18,6 +19,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 pub use dtype::Dtype;
+pub use gguf::Metadata;
 pub use map::FileBytes;
 
 use crate::error::{Error, Result};
@@ -39,13 +41,17 @@ struct Format {
 }
 
 /// Every format that can be read.
-const FORMATS: &[Format] =
-    &[Format { extensions: &["safetensors"], probe: safetensors::probe, read: safetensors::read }];
+const FORMATS: &[Format] = &[
+    Format { extensions: &["safetensors"], probe: safetensors::probe, read: safetensors::read },
+    Format { extensions: &["gguf"], probe: gguf::probe, read: gguf::read },
+];
 
 /// What a file holds.
 #[derive(Debug, Default)]
 struct Contents {
     tensors: Vec<TensorInfo>,
+    /// The model's configuration and tokenizer, where the format has them in the same file.
+    metadata: Option<gguf::Entries>,
 }
 
 /// A tensor in a file.
@@ -81,7 +87,7 @@ impl TensorFile {
             (Some(format), _, _) | (None, None, Some(format)) => (format.read)(path, data)?,
             (None, Some(what), _) => return Err(Error::format(path, what)),
             (None, None, None) => {
-                return Err(Error::format(path, "not in a format that this version reads (safetensors)"));
+                return Err(Error::format(path, "not in a format that this version reads (safetensors, GGUF)"));
             }
         };
         Ok(Self { bytes, contents })
@@ -89,6 +95,11 @@ impl TensorFile {
 
     fn tensors(&self) -> &[TensorInfo] {
         &self.contents.tensors
+    }
+
+    fn metadata(&self) -> Option<Metadata<'_>> {
+        let entries = self.contents.metadata.as_ref()?;
+        Some(Metadata::new(entries, self.bytes.path(), self.bytes.as_slice()))
     }
 }
 
@@ -118,7 +129,8 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a Hugging Face folder, or one `.safetensors` file (or shard index) with its `config.json` beside it.
+    /// Opens a Hugging Face folder, one `.safetensors` file (or shard index) with its `config.json` beside it, or a `.gguf`
+    /// file (of several, the first) or a folder with nothing else.
     ///
     /// # Errors
     /// [`Error::Io`] when a file cannot be opened; [`Error::Format`] or [`Error::Tensor`] when one is damaged, missing, or in
@@ -180,7 +192,12 @@ impl Checkpoint {
 
     /// The order of rotated values in this checkpoint's `q_proj` and `k_proj`.
     pub fn rope_layout(&self) -> RopeLayout {
-        RopeLayout::HalfSplit
+        if self.metadata().is_some() { RopeLayout::InterleavedPairs } else { RopeLayout::HalfSplit }
+    }
+
+    /// Configuration and tokenizer from the tensors' own file: GGUF. What lies beside such a file does not belong to it.
+    pub fn metadata(&self) -> Option<Metadata<'_>> {
+        self.files.first()?.metadata()
     }
 
     /// A whole side file (`config.json`, `tokenizer.json`, `tokenizer.model`, …); None when there is none of that name.

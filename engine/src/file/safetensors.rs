@@ -64,7 +64,7 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Contents> {
         .deserialize_map(HeaderVisitor)
         .and_then(|entries| deserializer.end().map(|()| entries))
         .map_err(|error| Error::format(path, format!("the header is not valid: {error}")))?;
-    Ok(Contents { tensors: check(path, entries, data_start, bytes.len())? })
+    Ok(Contents { tensors: check(path, entries, data_start, bytes.len())?, metadata: None })
 }
 
 /// One entry of the header, as it stands there.

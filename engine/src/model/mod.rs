@@ -3,6 +3,7 @@
 pub mod check;
 mod config;
 mod llama;
+mod metadata;
 mod plan;
 mod rope;
 
