@@ -26,8 +26,8 @@ const SCORES: &str = "tokenizer.ggml.scores";
 const KINDS: &str = "tokenizer.ggml.token_type";
 const MERGES: &str = "tokenizer.ggml.merges";
 
-/// How Llama 3 cuts text before merging: the pattern of its `tokenizer.json`, which is tiktoken's `cl100k_base` with its own
-/// case folding (<https://github.com/meta-llama/llama3/blob/main/llama/tokenizer.py>).
+/// How Llama 3 cuts text before merging, as its own tokenizer has it
+/// (<https://github.com/meta-llama/llama3/blob/main/llama/tokenizer.py>).
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// The tokenizer that `metadata` holds; None when it says that there is none.
