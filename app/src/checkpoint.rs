@@ -62,6 +62,9 @@ impl std::str::FromStr for LoraSpec {
     }
 }
 
+/// Where a GGUF file has its chat template.
+const CHAT_TEMPLATE: &str = "tokenizer.chat_template";
+
 /// All that a model's files tell before a device is opened: enough to refuse what cannot be answered, in milliseconds.
 #[derive(Debug)]
 pub struct Files {
@@ -102,7 +105,10 @@ impl Files {
         }
         Ok(Self {
             name: name(path),
-            chat_template: chat_template(path)?,
+            chat_template: match checkpoint.metadata() {
+                Some(metadata) => metadata.text(CHAT_TEMPLATE)?.map(str::to_owned),
+                None => chat_template(path)?,
+            },
             eos: eos(&config, tokenizer.as_ref()),
             max_seq_len: context_len(context, config.max_seq_len)?,
             checkpoint,
@@ -204,16 +210,33 @@ fn eos(config: &Config, tokenizer: Option<&Tokenizer>) -> Vec<u32> {
 pub fn tokenizer(path: Option<&Path>) -> Result<Option<Tokenizer>> {
     match path {
         None => Tokenizer::from_checkpoint(&Checkpoint::from_static(EMBEDDED)?),
-        Some(path) => Tokenizer::open(&folder(path)?),
+        Some(path) => match gguf(path)? {
+            Some(checkpoint) => Tokenizer::from_checkpoint(&checkpoint),
+            None => Tokenizer::open(&folder(path)?),
+        },
     }
 }
 
 /// The chat template of the model at `path`; the embedded one has none.
 ///
 /// # Errors
-/// As [`read_chat_template`].
+/// As [`read_chat_template`]; what is wrong with a GGUF file.
 pub fn chat_template(path: Option<&Path>) -> Result<Option<String>> {
-    path.map_or(Ok(None), |path| read_chat_template(&folder(path)?))
+    let Some(path) = path else { return Ok(None) };
+    match gguf(path)?.as_ref().and_then(Checkpoint::metadata) {
+        Some(metadata) => Ok(metadata.text(CHAT_TEMPLATE)?.map(str::to_owned)),
+        None => read_chat_template(&folder(path)?),
+    }
+}
+
+/// The checkpoint at `path` when it is a GGUF file, which holds its tokenizer and its chat template itself.
+fn gguf(path: &Path) -> Result<Option<Checkpoint>> {
+    match Checkpoint::open(path) {
+        Ok(checkpoint) => Ok(Some(checkpoint).filter(|checkpoint| checkpoint.metadata().is_some())),
+        Err(error) if path.extension().is_some_and(|extension| extension == "gguf") => Err(error),
+        // Of another model the weights may be missing.
+        Err(_) => Ok(None),
+    }
 }
 
 /// The folder that `path` is, or lies in.

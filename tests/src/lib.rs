@@ -5,6 +5,7 @@
 
 pub mod device;
 pub mod generate;
+pub mod gguf;
 pub mod layers;
 pub mod reference;
 pub mod source;
@@ -32,6 +33,12 @@ pub fn golden_dir() -> Option<PathBuf> {
         None => workspace().parent()?.join("shared").join("golden"),
     };
     dir.is_dir().then_some(dir)
+}
+
+/// What is opened of a fixture: the folder, or the GGUF file in it, beside which lie results in safetensors.
+pub fn model_in(dir: &Path) -> PathBuf {
+    let mut entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.find(|path| path.extension().is_some_and(|extension| extension == "gguf")).unwrap_or(dir.to_owned())
 }
 
 /// What a case returns: an anyhow error is a failed test, printed with its causes.

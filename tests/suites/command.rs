@@ -252,6 +252,23 @@ fn embedded(suite: &mut Suite) {
         ensure!(!succeed(&run(&["inspect"])?)?.contains("None"));
         Ok(())
     });
+    suite.case("a GGUF file needs no other", || {
+        let folder = data_dir().join("gguf/blocks");
+        let model = folder.join("blocks.gguf");
+        let (model, folder) = (model.to_string_lossy(), folder.to_string_lossy());
+        let report = json(&["inspect", &model, "--json"])?;
+        ensure!(report["tokenizer"] == "embedded" && report["dtypes"]["Q4_K"] == 2, "{report}");
+        ensure!(succeed(&run(&["inspect", &model])?)?.contains("RoPE             theta 1000, with factors\n"));
+        for path in [&model, &folder] {
+            let tokens = json(&["tokenize", "--text", "hello world", "--model", path, "--json"])?;
+            ensure!(tokens["ids"] == serde_json::json!([1, 25, 31, 19, 21]), "{tokens}");
+            // The template of the file itself: `<|x|>` in front of each message.
+            let flags = ["--chat", "--preset", "chat-template", "--prompt", "hello", "--greedy", "-n", "3", "--json"];
+            let reply = json(&[&["generate", "--model", path][..], &flags].concat())?;
+            ensure!(reply["prompt"] == "<|x|>hello" && reply["prompt_ids"][0] == 4, "{reply}");
+        }
+        Ok(())
+    });
     suite.case("the engine's warnings reach stderr, a line each", || {
         let dir = tempfile::tempdir()?;
         let tiny = workspace().join("app/tiny-guanaco");

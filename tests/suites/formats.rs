@@ -10,13 +10,15 @@ use guanaco_engine::file::Checkpoint;
 use guanaco_engine::model::Config;
 use guanaco_engine::weights::convert::{Target, padded};
 use guanaco_engine::weights::{Lora, Sources, names};
-use guanaco_tests::{Outcome, Suite, golden_dir};
+use guanaco_tests::{Outcome, Suite, golden_dir, model_in};
 use serde::Deserialize;
 
 #[path = "formats/built.rs"]
 mod built;
 #[path = "formats/counting.rs"]
 mod counting;
+#[path = "formats/gguf.rs"]
+mod gguf;
 #[path = "formats/pytorch.rs"]
 mod pytorch;
 
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     let mut suite = Suite::new();
     built::cases(&mut suite);
     pytorch::cases(&mut suite);
+    gguf::cases(&mut suite);
     match golden_dir() {
         None => suite.skip("golden", "no golden folder beside this clone"),
         Some(golden) => {
@@ -45,8 +48,8 @@ fn golden_cases(suite: &mut Suite, golden: &Path) {
         folders.sort_by_key(std::fs::DirEntry::file_name);
         for entry in folders {
             let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
-            if path.join("config.json").exists() {
-                suite.case(format!("{prefix}/{name}"), move || loads(&path).map(|_| ()));
+            if path.join("config.json").exists() || name.starts_with("gguf_") {
+                suite.case(format!("{prefix}/{name}"), move || loads(&model_in(&path)).map(|_| ()));
             }
         }
     }
@@ -89,8 +92,10 @@ fn malformed_cases(suite: &mut Suite, folder: &Path) {
                 }
                 pytorch::nothing_was_run(&path)
             }),
-            // A format that this version does not read: nothing in it is opened, and the message says what was found.
-            ("gguf_file", _) => suite.case(name, move || refused(&path.join("model.gguf"), &["model.gguf"])),
+            ("gguf_file", _) => suite.case(name, move || {
+                let mention: Vec<&str> = case.error_should_mention.iter().map(String::as_str).collect();
+                refused(&path.join("model.gguf"), &mention)
+            }),
             ("lora", _) => suite.case(name, move || {
                 let mention: Vec<&str> = case.error_should_mention.iter().map(String::as_str).collect();
                 refused(&path, &mention)

@@ -10,6 +10,9 @@ use guanaco_engine::tokenizer::{DetokenizeStream, Tokenizer};
 use guanaco_tests::{Outcome, Suite, data_dir, golden_dir, workspace};
 use serde_json::Value;
 
+#[path = "tokenizer/gguf.rs"]
+mod gguf;
+
 /// Which of the golden's three columns a tokenizer answers to.
 #[derive(Clone, Copy, PartialEq)]
 enum Flavour {
@@ -24,6 +27,7 @@ const FLAVOURS: [(Flavour, &str); 3] =
 fn main() -> ExitCode {
     let mut suite = Suite::new();
     local(&mut suite);
+    gguf::cases(&mut suite);
     let Some(golden) = golden_dir() else {
         suite.skip("golden", "no golden fixtures beside the clone");
         return suite.run(None);
@@ -58,6 +62,9 @@ fn main() -> ExitCode {
         add("no_spelled_control_token", no_spelled_control_token);
     }
     malformed(&mut suite, &golden);
+    for name in ["gguf_f16", "gguf_gqa_tied_mixed", "gguf_q4_0", "gguf_q4_k_m", "gguf_q8_0"] {
+        gguf::add(&mut suite, "golden", &golden.join(name), 14);
+    }
     let dir = golden.clone();
     suite.case("open::folder_with_model_only", move || {
         let tokenizer = Tokenizer::open(&dir.join("guanaco_like_32k"))?.context("expected a tokenizer")?;

@@ -75,6 +75,8 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     ensure!(args.force || !path.exists(), "{} is there already; --force replaces it", path.display());
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let files = Files::open(Some(input), &globals.lora, None)?;
+    // Before the long work: there may be no words for it.
+    let own_config = files.checkpoint.metadata().map(|_| files.config.to_json()).transpose()?;
     let inside = files.checkpoint.tensor_files().any(|file| same_file(file.path(), path));
     ensure!(!inside, "{} is one of the files to read", path.display());
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -91,7 +93,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
         note::dim("stopped; nothing was written");
         bail!(Interrupted);
     }
-    let beside = write_beside(&files.checkpoint, folder)?;
+    let beside = write_beside(&files.checkpoint, own_config, folder)?;
     let report = Report {
         path: path.display().to_string(),
         tensors: files.tensors.tensors.len(),
@@ -118,17 +120,25 @@ fn same_file(a: &Path, b: &Path) -> bool {
 }
 
 /// Puts what belongs to the weights beside them, where there is no such file yet; returns the names.
-fn write_beside(checkpoint: &Checkpoint, folder: &Path) -> anyhow::Result<Vec<String>> {
+fn write_beside(checkpoint: &Checkpoint, own_config: Option<String>, folder: &Path) -> anyhow::Result<Vec<String>> {
     let mut written = Vec::new();
-    for name in ["config.json"].iter().chain(SIDE_FILES) {
-        let target = folder.join(name);
-        let Some(bytes) = checkpoint.file_bytes(name)?.filter(|_| !target.exists()) else { continue };
-        if *name == "config.json" {
-            write_file(&target, plain_config(&bytes)?.as_bytes())?;
-        } else {
-            write_file(&target, &bytes)?;
+    let mut write = |name: &str, bytes: &[u8]| -> anyhow::Result<()> {
+        if !folder.join(name).exists() {
+            write_file(&folder.join(name), bytes)?;
+            written.push(name.to_owned());
         }
-        written.push((*name).to_owned());
+        Ok(())
+    };
+    if let Some(config) = own_config {
+        write("config.json", config.as_bytes())?;
+        return Ok(written);
+    }
+    for name in ["config.json"].iter().chain(SIDE_FILES) {
+        match checkpoint.file_bytes(name)? {
+            Some(bytes) if *name == "config.json" => write(name, plain_config(&bytes)?.as_bytes())?,
+            Some(bytes) => write(name, &bytes)?,
+            None => {}
+        }
     }
     Ok(written)
 }

@@ -14,8 +14,8 @@ use crate::checkpoint::{self, Files, LoraSpec};
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Globals {
-    /// The model: a Hugging Face folder, or a .safetensors file with its config.json beside it [default: the small model
-    /// that is part of this program]
+    /// The model: a Hugging Face folder, a .safetensors file with its config.json beside it, or a .gguf file [default: the
+    /// small model that is part of this program]
     #[arg(long, global = true, value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
     pub model: Option<PathBuf>,
     /// A LoRA to lay over the model: a PEFT folder, and how much of it (1 for all); may be given several times

@@ -21,11 +21,13 @@ Examples:
   guanaco inspect                          the embedded model
   guanaco inspect models/llama-7b --context 1024
   guanaco inspect model.safetensors --tensors
+  guanaco inspect llama-7b.Q4_K_M.gguf
 
---json: {\"path\":…,\"config\":{…},\"parameters\":N,\"bytes\":N,\"dtypes\":{\"F16\":N,…},\"tokenizer\":file or null,
+--json: {\"path\":…,\"config\":{…},\"parameters\":N,\"bytes\":N,\"dtypes\":{\"F16\":N,…},\"tokenizer\":file, \"embedded\" or null,
   \"tensors\":[{\"name\":…,\"dtype\":…,\"shape\":[…],\"file\":…}],\"memory\":[{\"what\":…,\"bytes\":N}] on a GPU,
   \"memory_software\":the same on software Vulkan,\"warnings\":[…]};
-  config.rope_scaling is null or {\"type\":\"linear\",\"factor\":N} or {\"type\":\"llama3\",…}")]
+  config.rope_scaling is null or {\"type\":\"linear\",\"factor\":N} or {\"type\":\"llama3\",…};
+  config.rope_factors is there when the file divides each frequency by its own")]
 pub struct Args {
     /// The checkpoint [default: --model, or the embedded one]
     #[arg(value_hint = clap::ValueHint::AnyPath)]
@@ -80,6 +82,9 @@ struct Sizes {
     rope_theta: f64,
     /// Null without scaling.
     rope_scaling: Option<Scaling>,
+    /// What each frequency is divided by, where the file says so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rope_factors: Vec<f32>,
     tied_embeddings: bool,
     attention_bias: bool,
     mlp_bias: bool,
@@ -158,9 +163,12 @@ fn report(path: String, checkpoint: &Checkpoint, config: &Config, plans: &Plans)
     for view in views() {
         *dtypes.entry(view.dtype.name()).or_default() += 1;
     }
-    let mut tokenizer = None;
+    let in_metadata =
+        checkpoint.metadata().is_some_and(|metadata| metadata.keys().any(|key| key == "tokenizer.ggml.model"));
+    let mut tokenizer = in_metadata.then_some("embedded");
     for file in ["tokenizer.model", "tokenizer.json"] {
-        if checkpoint.file_bytes(file)?.is_some() {
+        // What lies beside a file with metadata is not its own.
+        if checkpoint.metadata().is_none() && checkpoint.file_bytes(file)?.is_some() {
             tokenizer = Some(file);
         }
     }
@@ -178,6 +186,7 @@ fn report(path: String, checkpoint: &Checkpoint, config: &Config, plans: &Plans)
             rms_eps: config.rms_eps,
             rope_theta: config.rope_theta,
             rope_scaling: Scaling::of(config.rope_scaling),
+            rope_factors: config.rope_factors.clone(),
             tied_embeddings: config.tied_embeddings,
             attention_bias: config.attention_bias,
             mlp_bias: config.mlp_bias,
@@ -221,7 +230,8 @@ fn print(report: &Report, plans: &Plans, all: bool) -> std::io::Result<()> {
     writeln!(out, "  vocabulary       {}{tied}", sizes.vocab_size)?;
     writeln!(out, "  context          {}", sizes.max_seq_len)?;
     let scaling = sizes.rope_scaling.as_ref().map(|scaling| format!(", {scaling}")).unwrap_or_default();
-    writeln!(out, "  RoPE             theta {}{scaling}", sizes.rope_theta)?;
+    let factors = if sizes.rope_factors.is_empty() { "" } else { ", with factors" };
+    writeln!(out, "  RoPE             theta {}{scaling}{factors}", sizes.rope_theta)?;
     writeln!(out, "  RMSNorm          eps {:e}", sizes.rms_eps)?;
     writeln!(out, "  tokenizer        {}", report.tokenizer.unwrap_or("none: only ids can go in and out"))?;
     let dtypes: Vec<_> = report.dtypes.iter().map(|(dtype, count)| format!("{count} {dtype}")).collect();

@@ -14,14 +14,9 @@ pub(super) fn describe(bytes: &[u8]) -> Option<&'static str> {
     if starts(b"PK\x03\x04") || starts(b"\x80\x02") {
         return Some("a PyTorch file (a zip or a pickle) stands in place of the file: download the file itself");
     }
-    if starts(b"GGUF") {
-        return Some(
-            "this is a GGUF file, and this version reads safetensors and PyTorch files: download the original Hugging Face checkpoint",
-        );
-    }
     if [&b"tjgg"[..], b"lmgg", b"fmgg"].iter().any(|magic| starts(magic)) {
         return Some(
-            "this is a GGML file older than GGUF, and this version reads safetensors and PyTorch files: download the original checkpoint",
+            "this is a GGML file older than GGUF, which this program does not read: download the model as GGUF or safetensors",
         );
     }
     None

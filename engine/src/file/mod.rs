@@ -9,6 +9,7 @@ mod deflated;
 mod dtype;
 mod folder;
 mod foreign;
+mod gguf;
 mod map;
 mod pickle;
 mod pytorch;
@@ -23,6 +24,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 pub use dtype::Dtype;
+pub use gguf::Metadata;
 pub use map::FileBytes;
 pub use write::{NewTensor, SafetensorsWriter, write_file};
 
@@ -49,6 +51,7 @@ struct Format {
 const FORMATS: &[Format] = &[
     Format { extensions: &["safetensors"], probe: safetensors::probe, read: safetensors::read },
     Format { extensions: &["bin", "pt", "pth"], probe: pytorch::probe, read: pytorch::read },
+    Format { extensions: &["gguf"], probe: gguf::probe, read: gguf::read },
 ];
 
 /// What a file holds.
@@ -57,6 +60,8 @@ struct Contents {
     tensors: Vec<TensorInfo>,
     /// Parts that are compressed.
     deflated: Vec<Deflated>,
+    /// The model's configuration and tokenizer, where the format has them in the same file.
+    metadata: Option<gguf::Entries>,
 }
 
 /// A tensor in a file.
@@ -102,7 +107,10 @@ impl TensorFile {
             (Some(format), _, _) | (None, None, Some(format)) => (format.read)(path, data)?,
             (None, Some(what), _) => return Err(Error::format(path, what)),
             (None, None, None) => {
-                return Err(Error::format(path, "not in a format that this version reads (safetensors, PyTorch)"));
+                return Err(Error::format(
+                    path,
+                    "not in a format that this version reads (safetensors, PyTorch, GGUF)",
+                ));
             }
         };
         Ok(Self { bytes, contents })
@@ -119,6 +127,11 @@ impl TensorFile {
         };
         part.bytes(&self.bytes, tensor.stored_bytes())
             .map_err(|what| Error::tensor(self.bytes.path(), &tensor.name, what))
+    }
+
+    fn metadata(&self) -> Option<Metadata<'_>> {
+        let entries = self.contents.metadata.as_ref()?;
+        Some(Metadata::new(entries, self.bytes.path(), self.bytes.as_slice()))
     }
 }
 
@@ -149,7 +162,7 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// Opens a Hugging Face folder, or one file of tensors (safetensors, or PyTorch's `.bin`, `.pt` and `.pth`) or a shard
-    /// index, with its `config.json` beside it.
+    /// index, with its `config.json` beside it, or a `.gguf` file (of several, the first) or a folder with nothing else.
     ///
     /// # Errors
     /// [`Error::Io`] when a file cannot be opened; [`Error::Format`] or [`Error::Tensor`] when one is damaged, missing, or in
@@ -211,7 +224,12 @@ impl Checkpoint {
 
     /// The order of rotated values in this checkpoint's `q_proj` and `k_proj`.
     pub fn rope_layout(&self) -> RopeLayout {
-        RopeLayout::HalfSplit
+        if self.metadata().is_some() { RopeLayout::InterleavedPairs } else { RopeLayout::HalfSplit }
+    }
+
+    /// Configuration and tokenizer from the tensors' own file: GGUF. What lies beside such a file does not belong to it.
+    pub fn metadata(&self) -> Option<Metadata<'_>> {
+        self.files.first()?.metadata()
     }
 
     /// A whole side file (`config.json`, `tokenizer.json`, `tokenizer.model`, …); None when there is none of that name.

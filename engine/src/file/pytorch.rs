@@ -110,7 +110,7 @@ fn read_zip(path: &Path, bytes: &[u8]) -> Result<Contents, Fault> {
         };
         storages.insert(key, storage);
     }
-    Ok(Contents { tensors: tensors(path, &pickle, &storages)?, deflated: parts })
+    Ok(Contents { tensors: tensors(path, &pickle, &storages)?, deflated: parts, metadata: None })
 }
 
 /// The contents of an entry: of a stored one in place, of a deflated one up to `limit` bytes.

@@ -1,5 +1,7 @@
-//! Which files of a folder hold the tensors, and which tensor is in which: one file, or many with an index
-//! (`model.safetensors.index.json` or `pytorch_model.bin.index.json`, as transformers writes them).
+//! Which files of a folder hold the tensors, and which tensor is in which: one file, many with an index
+//! (`model.safetensors.index.json` or `pytorch_model.bin.index.json`, as transformers writes them), or many whose names say their
+//! order (GGUF, as llama.cpp's `gguf-split` writes them:
+//! <https://github.com/ggml-org/llama.cpp/tree/master/tools/gguf-split>).
 
 use std::collections::BTreeMap;
 
@@ -51,9 +53,11 @@ fn choose(folder: &Folder) -> Result<String> {
     let with = |endings: &'static [&str]| {
         let is_other = |name: &&String| NOT_A_MODEL.iter().any(|start| name.starts_with(start));
         let ends = move |name: &&String| endings.iter().any(|ending| name.ends_with(ending));
-        names.iter().filter(ends).filter(move |name| !is_other(name))
+        // Of a split GGUF only the first part stands for a model.
+        let is_first = |name: &&String| part_of(name).is_none_or(|part| part.number == 1);
+        names.iter().filter(ends).filter(move |name| !is_other(name) && is_first(name))
     };
-    for endings in [&[".safetensors"][..], &[".bin", ".pt", ".pth"]] {
+    for endings in [&[".safetensors"][..], &[".bin", ".pt", ".pth"], &[".gguf"]] {
         let mut found = with(endings);
         match (found.next(), found.next()) {
             (None, _) => {}
@@ -66,15 +70,10 @@ fn choose(folder: &Folder) -> Result<String> {
             }
         }
     }
-    if let Some(name) = with(&[".gguf", ".ggml"]).next() {
-        let detail = format!(
-            "{name} is a GGUF file, and this version reads safetensors and PyTorch files: download the original checkpoint"
-        );
-        return Err(Error::format(&folder.path(name), detail));
-    }
     let lora = names.iter().any(|name| name.starts_with("adapter_model"));
     let found = if lora { "only a LoRA adapter, which needs its base model" } else { "none of them" };
-    let detail = format!("no weights: expected {SINGLE}, {INDEX}, {} or {}, found {found}", PYTORCH[0], PYTORCH[1]);
+    let [single, index] = PYTORCH;
+    let detail = format!("no weights: expected {SINGLE}, {INDEX}, {single}, {index} or one .gguf file, found {found}");
     Err(Error::format(&folder.path(""), detail))
 }
 
@@ -96,9 +95,87 @@ fn named_by_quantizer(folder: &Folder, names: &[String]) -> Result<Option<String
 
 fn open_single(folder: &Folder, name: &str) -> Result<Opened> {
     let file = TensorFile::read(folder.open(name)?)?;
+    if let Some(count) = split_count(&file)? {
+        return open_split(folder, name, file, count);
+    }
     let places = (0..file.tensors().len()).map(|tensor| Place { file: 0, tensor });
     let index = file.tensors().iter().map(|tensor| tensor.name.clone()).zip(places).collect();
     Ok((vec![file], index))
+}
+
+const SPLIT_COUNT: &str = "split.count";
+const SPLIT_NUMBER: &str = "split.no";
+
+/// What the name of one part of a split GGUF says: `STEM-00001-of-00003.gguf`.
+struct Part<'a> {
+    stem: &'a str,
+    /// From 1 on.
+    number: usize,
+    count: usize,
+}
+
+fn part_of(name: &str) -> Option<Part<'_>> {
+    let (rest, count) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
+    let (stem, number) = rest.rsplit_once('-')?;
+    let digits = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(number) || !digits(count) {
+        return None;
+    }
+    Some(Part { stem, number: number.parse().ok()?, count: count.parse().ok()? })
+}
+
+/// The number of files that `file` says to be one of, when there are more than one.
+fn split_count(file: &TensorFile) -> Result<Option<usize>> {
+    let Some(metadata) = file.metadata() else { return Ok(None) };
+    let count = metadata.whole(SPLIT_COUNT)?.filter(|count| *count > 1);
+    match count.map(usize::try_from) {
+        None => Ok(None),
+        Some(Ok(count)) if count <= MAX_SHARDS => Ok(Some(count)),
+        _ => Err(metadata.error(SPLIT_COUNT, format!("expected at most {MAX_SHARDS} files"))),
+    }
+}
+
+/// Opens the other files of a split GGUF: the first holds the metadata, each some of the tensors.
+fn open_split(folder: &Folder, name: &str, first: TensorFile, count: usize) -> Result<Opened> {
+    let path = folder.path(name);
+    let stem = match part_of(name) {
+        Some(Part { stem, number: 1, count: said }) if said == count => stem,
+        Some(Part { stem, count: said, .. }) if said == count => {
+            let detail = format!("the model is in {count} files: give the first, {stem}-00001-of-{count:05}.gguf");
+            return Err(Error::format(&path, detail));
+        }
+        _ => {
+            let detail = format!("{SPLIT_COUNT} is {count}, but the name does not end in -00001-of-{count:05}.gguf");
+            return Err(Error::format(&path, detail));
+        }
+    };
+    let mut files = vec![first];
+    for number in 2..=count {
+        let part = format!("{stem}-{number:05}-of-{count:05}.gguf");
+        if !folder.has(&part) {
+            let detail = format!("the model is in {count} files ({SPLIT_COUNT}), and this one is missing: download it");
+            return Err(Error::format(&folder.path(&part), detail));
+        }
+        files.push(TensorFile::read(folder.open(&part)?)?);
+    }
+    let mut index = BTreeMap::new();
+    for (number, file) in files.iter().enumerate() {
+        let Some(metadata) = file.metadata() else {
+            return Err(Error::format(file.bytes.path(), "expected a part of a GGUF model, got another format"));
+        };
+        let said = (metadata.whole(SPLIT_NUMBER)?, split_count(file)?);
+        if said != (Some(number as u64), Some(count)) {
+            return Err(
+                metadata.error(SPLIT_NUMBER, format!("expected part {number} of {count} (from 0 on), got {said:?}"))
+            );
+        }
+        for (tensor, info) in file.tensors().iter().enumerate() {
+            if index.insert(info.name.clone(), Place { file: number, tensor }).is_some() {
+                return Err(Error::tensor(file.bytes.path(), &info.name, "is in an earlier part of the model too"));
+            }
+        }
+    }
+    Ok((files, index))
 }
 
 fn open_index(folder: &Folder, index_name: &str) -> Result<Opened> {
@@ -137,7 +214,11 @@ fn open_index(folder: &Folder, index_name: &str) -> Result<Opened> {
             let detail = format!("shard {shard} is missing, {index_name} lists it: download it");
             return Err(Error::format(&folder.path(shard), detail));
         }
-        files.push(TensorFile::read(folder.open(shard)?)?);
+        let file = TensorFile::read(folder.open(shard)?)?;
+        if file.metadata().is_some() {
+            return fail(format!("shard {shard} is a GGUF file, which stands for a model of its own"));
+        }
+        files.push(file);
     }
 
     let mut found: BTreeMap<String, Place> = BTreeMap::new();

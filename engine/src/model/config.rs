@@ -18,12 +18,12 @@ use super::rope::RopeScaling;
 
 /// The longest context that is believed; a larger figure is cut to it with a warning.
 pub const MAX_SEQ_LEN: usize = 1 << 20;
-const MAX_DIM: usize = 1 << 16;
-const MAX_HIDDEN_DIM: usize = 1 << 18;
-const MAX_LAYERS: usize = 1024;
-const MAX_HEADS: usize = 1024;
-const MAX_HEAD_DIM: usize = 1024;
-const MAX_VOCAB: usize = 1 << 20;
+pub(super) const MAX_DIM: usize = 1 << 16;
+pub(super) const MAX_HIDDEN_DIM: usize = 1 << 18;
+pub(super) const MAX_LAYERS: usize = 1024;
+pub(super) const MAX_HEADS: usize = 1024;
+pub(super) const MAX_HEAD_DIM: usize = 1024;
+pub(super) const MAX_VOCAB: usize = 1 << 20;
 
 /// A LLaMA model's sizes and constants.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +48,8 @@ pub struct Config {
     pub rope_theta: f64,
     /// How the RoPE frequencies are changed for longer contexts.
     pub rope_scaling: RopeScaling,
+    /// What each of the `head_dim / 2` frequencies is divided by besides, as GGUF files say it; empty for none.
+    pub rope_factors: Vec<f32>,
     /// Positions that the model was made for (`max_position_embeddings`), at most [`MAX_SEQ_LEN`].
     pub max_seq_len: usize,
     /// Whether the embedding serves as `lm_head` too.
@@ -67,12 +69,15 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads `config.json`, and the end tokens of `generation_config.json` when there is one.
+    /// Reads `config.json`, and the end tokens of `generation_config.json` when there is one; of a GGUF file its metadata.
     ///
     /// # Errors
     /// [`Error::Config`] names the field that is missing, out of range, contradictory, or not LLaMA; [`Error::Format`] says that
     /// a file is missing or is not a JSON object.
     pub fn load(checkpoint: &Checkpoint) -> Result<Self> {
+        if let Some(metadata) = checkpoint.metadata() {
+            return Self::from_metadata(checkpoint, metadata);
+        }
         const NAME: &str = "config.json";
         let path = checkpoint.side_path(NAME);
         let Some(bytes) = checkpoint.file_bytes(NAME)? else {
@@ -132,6 +137,7 @@ impl Config {
             rms_eps: fields.rms_eps()?,
             rope_theta,
             rope_scaling,
+            rope_factors: Vec::new(),
             max_seq_len,
             tied_embeddings: fields.flag("tie_word_embeddings")?,
             attention_bias: fields.flag("attention_bias")?,
@@ -179,7 +185,9 @@ impl Config {
     /// The angle that each pair of a head turns by from one position to the next: `head_dim / 2` values, in radians. See
     /// [`RopeScaling::inv_freq`].
     pub fn rope_inv_freq(&self) -> Vec<f32> {
-        self.rope_scaling.inv_freq(self.head_dim, self.rope_theta)
+        let mut frequencies = self.rope_scaling.inv_freq(self.head_dim, self.rope_theta);
+        frequencies.iter_mut().zip(&self.rope_factors).for_each(|(frequency, factor)| *frequency /= factor);
+        frequencies
     }
 }
 

@@ -161,7 +161,10 @@ impl Llama {
         let tensors = resolve(sources, &config.dims())?;
         if config.head_dim > attention::MAX_HEAD_DIM {
             let detail = format!("a head of {}, expected at most {}", config.head_dim, attention::MAX_HEAD_DIM);
-            return Err(Error::config(&checkpoint.side_path("config.json"), "head_dim", detail));
+            return Err(match checkpoint.metadata() {
+                Some(metadata) => metadata.error("llama.attention.key_length", detail),
+                None => Error::config(&checkpoint.side_path("config.json"), "head_dim", detail),
+            });
         }
         let memory = plan::check_plan(&gpu, &config, &tensors, options)?;
         let shapes = Shapes::new(&config, &tensors, options, gpu.tier().profile);

@@ -3,9 +3,11 @@
 pub mod check;
 mod config;
 mod llama;
+mod metadata;
 mod plan;
 mod rope;
 mod score;
+mod to_config;
 
 pub use config::{Config, MAX_SEQ_LEN};
 pub use llama::{Llama, LoadProgress};

@@ -1,6 +1,7 @@
 //! Text to ids and back, for the tokenizers that LLaMA checkpoints carry.
 //!
-//! - `tokenizer.json` goes through the `tokenizers` crate; `tokenizer.model` (sentencepiece) is read and encoded here.
+//! - `tokenizer.json` goes through the `tokenizers` crate; `tokenizer.model` (sentencepiece) is read and encoded here. A GGUF
+//!   file holds one or the other in its metadata.
 //! - **What is spelled in a text is text.** `</s>` typed by a user encodes to the characters `<`, `/s`, `>` and not to EOS,
 //!   as sentencepiece has it and other than Hugging Face's default: a prompt is built as one string, and a user must not be
 //!   able to end a turn in it. [`Tokenizer::encode_parsing_specials`] does recognise special tokens; it is for text in which
@@ -9,6 +10,7 @@
 //!   unknown token prints as sentencepiece's ` ⁇ `.
 
 mod bpe;
+mod gguf;
 mod json;
 mod piece;
 mod protobuf;
@@ -68,11 +70,15 @@ impl Tokenizer {
         Self::from_side_files(&|name| Ok(file::file_bytes(dir, name)?.map(|bytes| (bytes, dir.join(name)))))
     }
 
-    /// The tokenizer of an opened checkpoint, wherever its files are; otherwise as [`Tokenizer::open`].
+    /// The tokenizer of an opened checkpoint, wherever its files are; otherwise as [`Tokenizer::open`]. A GGUF file's is its
+    /// own: what lies beside it belongs to another model.
     ///
     /// # Errors
-    /// As [`Tokenizer::open`].
+    /// As [`Tokenizer::open`]; [`Error::Config`] with the key of a GGUF file.
     pub fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Option<Self>> {
+        if let Some(metadata) = checkpoint.metadata() {
+            return gguf::read(metadata);
+        }
         Self::from_side_files(&|name| Ok(checkpoint.file_bytes(name)?.map(|bytes| (bytes, checkpoint.side_path(name)))))
     }
 
@@ -114,7 +120,10 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Format`] for a damaged file, and for models other than BPE with the identity normalizer.
     pub fn from_sentencepiece_bytes(bytes: &[u8], path: &Path) -> Result<Self> {
-        let model = SentencePiece::parse(bytes, path)?;
+        Ok(Self::from_sentencepiece(SentencePiece::parse(bytes, path)?, path))
+    }
+
+    fn from_sentencepiece(model: SentencePiece, path: &Path) -> Self {
         let names = names(&model.ids, model.pieces.pieces.len());
         let is_special = |piece: &piece::Piece| matches!(piece, piece::Piece::Control | piece::Piece::Unknown(_));
         let specials = (0u32..)
@@ -122,7 +131,7 @@ impl Tokenizer {
             .filter(|(_, (_, piece))| is_special(piece))
             .filter_map(|(id, (name, _))| Some((name.clone()?, id)))
             .collect();
-        Ok(Self {
+        Self {
             base_size: names.len(),
             names,
             specials,
@@ -131,7 +140,7 @@ impl Tokenizer {
             adds_bos: model.bos.is_some(),
             encoder: Encoder::SentencePiece(Box::new(model)),
             path: path.to_owned(),
-        })
+        }
     }
 
     /// The ids of `text`, BOS in front when `add_bos` is set and the tokenizer has one. Special tokens spelled in the text

@@ -23,7 +23,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    fn new(value: i64) -> Option<Self> {
+    pub(super) fn new(value: i64) -> Option<Self> {
         Some(match value {
             1 => Self::Normal,
             2 => Self::Unknown,
@@ -93,6 +93,13 @@ impl SentencePiece {
             }
         }
         Self::build(raw, spec).map_err(fail)
+    }
+
+    /// A model whose pieces (text, score, kind) another format holds. BOS and EOS are left to that.
+    pub(super) fn from_pieces(raw: Vec<(&str, f32, Kind)>, normalizer: Normalizer) -> Result<Self, String> {
+        let byte_fallback = raw.iter().any(|(_, _, kind)| *kind == Kind::Byte);
+        let spec = Spec { model_type: 2, byte_fallback, bos_id: -1, eos_id: -1, normalizer, ..Spec::default() };
+        Self::build(raw, spec)
     }
 
     fn build(raw: Vec<(&str, f32, Kind)>, spec: Spec) -> Result<Self, String> {

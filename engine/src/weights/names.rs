@@ -2,7 +2,8 @@
 //!
 //! Names and shapes are those of transformers' `LlamaForCausalLM`
 //! (<https://github.com/huggingface/transformers/blob/main/src/transformers/models/llama/modeling_llama.py>). All matrices
-//! are stored as (outputs, inputs), row after row.
+//! are stored as (outputs, inputs), row after row. GGUF's names of the same tensors are those of gguf-py
+//! (<https://github.com/ggml-org/llama.cpp/blob/master/gguf-py/gguf/constants.py>).
 
 use std::collections::{HashMap, HashSet};
 
@@ -97,46 +98,81 @@ impl Side {
         }
     }
 
-    /// The fields of `config.json` behind it, for messages.
-    fn fields(self) -> &'static str {
-        match self {
-            Self::One => "1",
-            Self::Vocab => "vocab_size",
-            Self::Dim => "hidden_size",
-            Self::Hidden => "intermediate_size",
-            Self::Q => "num_attention_heads * head_dim",
-            Self::Kv => "num_key_value_heads * head_dim",
-        }
+    /// The fields of the configuration behind it, for messages.
+    fn fields(self, spelling: Spelling) -> &'static str {
+        let (fields, keys) = match self {
+            Self::One => ("1", "1"),
+            Self::Vocab => ("vocab_size", "llama.vocab_size"),
+            Self::Dim => ("hidden_size", "llama.embedding_length"),
+            Self::Hidden => ("intermediate_size", "llama.feed_forward_length"),
+            Self::Q => ("num_attention_heads * head_dim", "llama.attention.head_count * key_length"),
+            Self::Kv => ("num_key_value_heads * head_dim", "llama.attention.head_count_kv * key_length"),
+        };
+        spelling.pick(fields, keys)
     }
 }
 
-type Row = (Role, &'static str, Side, Side);
+/// Whose names a checkpoint uses, for its tensors and in its configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spelling {
+    /// transformers': `model.layers.0.self_attn.q_proj.weight`, `config.json`.
+    Transformers,
+    /// GGUF's: `blk.0.attn_q.weight`, the file's own metadata.
+    Gguf,
+}
+
+impl Spelling {
+    /// That of `checkpoint`.
+    pub fn of(checkpoint: &Checkpoint) -> Self {
+        if checkpoint.metadata().is_some() { Self::Gguf } else { Self::Transformers }
+    }
+
+    fn pick<T>(self, transformers: T, gguf: T) -> T {
+        if self == Self::Gguf { gguf } else { transformers }
+    }
+
+    /// What the configuration is called in messages.
+    fn config(self) -> &'static str {
+        self.pick("config.json", "the metadata")
+    }
+
+    fn n_layers(self) -> &'static str {
+        self.pick("num_hidden_layers", "llama.block_count")
+    }
+}
+
+/// What it is for, its name in transformers and in GGUF, rows and columns.
+type Row = (Role, &'static str, &'static str, Side, Side);
 
 /// The tensors of one layer, in the order of use; the biases come with their matrices' table.
 const LAYER: [Row; 9] = [
-    (Role::InputNorm, "input_layernorm.weight", Side::One, Side::Dim),
-    (Role::QProj, "self_attn.q_proj.weight", Side::Q, Side::Dim),
-    (Role::KProj, "self_attn.k_proj.weight", Side::Kv, Side::Dim),
-    (Role::VProj, "self_attn.v_proj.weight", Side::Kv, Side::Dim),
-    (Role::OProj, "self_attn.o_proj.weight", Side::Dim, Side::Q),
-    (Role::PostAttentionNorm, "post_attention_layernorm.weight", Side::One, Side::Dim),
-    (Role::GateProj, "mlp.gate_proj.weight", Side::Hidden, Side::Dim),
-    (Role::UpProj, "mlp.up_proj.weight", Side::Hidden, Side::Dim),
-    (Role::DownProj, "mlp.down_proj.weight", Side::Dim, Side::Hidden),
+    (Role::InputNorm, "input_layernorm.weight", "attn_norm.weight", Side::One, Side::Dim),
+    (Role::QProj, "self_attn.q_proj.weight", "attn_q.weight", Side::Q, Side::Dim),
+    (Role::KProj, "self_attn.k_proj.weight", "attn_k.weight", Side::Kv, Side::Dim),
+    (Role::VProj, "self_attn.v_proj.weight", "attn_v.weight", Side::Kv, Side::Dim),
+    (Role::OProj, "self_attn.o_proj.weight", "attn_output.weight", Side::Dim, Side::Q),
+    (Role::PostAttentionNorm, "post_attention_layernorm.weight", "ffn_norm.weight", Side::One, Side::Dim),
+    (Role::GateProj, "mlp.gate_proj.weight", "ffn_gate.weight", Side::Hidden, Side::Dim),
+    (Role::UpProj, "mlp.up_proj.weight", "ffn_up.weight", Side::Hidden, Side::Dim),
+    (Role::DownProj, "mlp.down_proj.weight", "ffn_down.weight", Side::Dim, Side::Hidden),
 ];
 
 const ATTENTION_BIAS: [Row; 4] = [
-    (Role::QBias, "self_attn.q_proj.bias", Side::One, Side::Q),
-    (Role::KBias, "self_attn.k_proj.bias", Side::One, Side::Kv),
-    (Role::VBias, "self_attn.v_proj.bias", Side::One, Side::Kv),
-    (Role::OBias, "self_attn.o_proj.bias", Side::One, Side::Dim),
+    (Role::QBias, "self_attn.q_proj.bias", "attn_q.bias", Side::One, Side::Q),
+    (Role::KBias, "self_attn.k_proj.bias", "attn_k.bias", Side::One, Side::Kv),
+    (Role::VBias, "self_attn.v_proj.bias", "attn_v.bias", Side::One, Side::Kv),
+    (Role::OBias, "self_attn.o_proj.bias", "attn_output.bias", Side::One, Side::Dim),
 ];
 
 const MLP_BIAS: [Row; 3] = [
-    (Role::GateBias, "mlp.gate_proj.bias", Side::One, Side::Hidden),
-    (Role::UpBias, "mlp.up_proj.bias", Side::One, Side::Hidden),
-    (Role::DownBias, "mlp.down_proj.bias", Side::One, Side::Dim),
+    (Role::GateBias, "mlp.gate_proj.bias", "ffn_gate.bias", Side::One, Side::Hidden),
+    (Role::UpBias, "mlp.up_proj.bias", "ffn_up.bias", Side::One, Side::Hidden),
+    (Role::DownBias, "mlp.down_proj.bias", "ffn_down.bias", Side::One, Side::Dim),
 ];
+
+const EMBED: Row = (Role::Embed, "model.embed_tokens.weight", "token_embd.weight", Side::Vocab, Side::Dim);
+const FINAL_NORM: Row = (Role::FinalNorm, "model.norm.weight", "output_norm.weight", Side::One, Side::Dim);
+const LM_HEAD: Row = (Role::LmHead, "lm_head.weight", "output.weight", Side::Vocab, Side::Dim);
 
 /// A tensor that the model needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,47 +181,52 @@ pub struct ExpectedTensor {
     pub role: Role,
     /// Its layer, for the tensors that each layer has.
     pub layer: Option<usize>,
-    /// Its name in transformers.
+    /// Its name, as the checkpoint spells it.
     pub name: String,
     /// Its shape in the file: one extent for norms and biases, (outputs, inputs) for matrices.
     pub shape: Vec<usize>,
-    /// The fields of `config.json` that give the shape.
+    /// The fields of the configuration that give the shape.
     fields: String,
 }
 
 impl ExpectedTensor {
-    fn new(dims: &Dims, layer: Option<usize>, (role, name, rows, cols): Row) -> Self {
-        let name = match layer {
-            Some(layer) => format!("model.layers.{layer}.{name}"),
-            None => name.to_owned(),
+    fn new(dims: &Dims, spelling: Spelling, layer: Option<usize>, (role, name, gguf, rows, cols): Row) -> Self {
+        let name = match (layer, spelling) {
+            (Some(layer), Spelling::Transformers) => format!("model.layers.{layer}.{name}"),
+            (Some(layer), Spelling::Gguf) => format!("blk.{layer}.{gguf}"),
+            (None, _) => spelling.pick(name, gguf).to_owned(),
         };
+        let fields = |side: Side| side.fields(spelling);
         let (shape, fields) = match rows {
-            Side::One => (vec![cols.of(dims)], cols.fields().to_owned()),
-            _ => (vec![rows.of(dims), cols.of(dims)], format!("{}, {}", rows.fields(), cols.fields())),
+            Side::One => (vec![cols.of(dims)], fields(cols).to_owned()),
+            _ => (vec![rows.of(dims), cols.of(dims)], format!("{}, {}", fields(rows), fields(cols))),
         };
         Self { role, layer, name, shape, fields }
     }
 }
 
 /// Every tensor of a model of these sizes, in the order of use: the embedding, each layer, the last norm, `lm_head` (unless
-/// tied).
+/// tied). The names are those of transformers.
 pub fn expected(dims: &Dims) -> Vec<ExpectedTensor> {
-    let mut tensors =
-        vec![ExpectedTensor::new(dims, None, (Role::Embed, "model.embed_tokens.weight", Side::Vocab, Side::Dim))];
+    expected_as(Spelling::Transformers, dims)
+}
+
+/// As [`expected`], with the names of `spelling`.
+fn expected_as(spelling: Spelling, dims: &Dims) -> Vec<ExpectedTensor> {
+    let new = |layer, row| ExpectedTensor::new(dims, spelling, layer, row);
+    let mut tensors = vec![new(None, EMBED)];
     for layer in 0..dims.n_layers {
         let attention_bias = ATTENTION_BIAS.iter().filter(|_| dims.attention_bias);
         let mlp_bias = MLP_BIAS.iter().filter(|_| dims.mlp_bias);
         let rows = LAYER.iter().chain(attention_bias).chain(mlp_bias);
-        tensors.extend(rows.map(|row| ExpectedTensor::new(dims, Some(layer), *row)));
+        tensors.extend(rows.map(|row| new(Some(layer), *row)));
     }
-    tensors.push(ExpectedTensor::new(dims, None, (Role::FinalNorm, "model.norm.weight", Side::One, Side::Dim)));
+    tensors.push(new(None, FINAL_NORM));
     if !dims.tied_embeddings {
-        tensors.push(ExpectedTensor::new(dims, None, (Role::LmHead, LM_HEAD, Side::Vocab, Side::Dim)));
+        tensors.push(new(None, LM_HEAD));
     }
     tensors
 }
-
-const LM_HEAD: &str = "lm_head.weight";
 
 /// The tensors of a model, each found and checked.
 #[derive(Debug, Clone)]
@@ -287,14 +328,15 @@ pub fn resolve<'a>(sources: impl Into<Sources<'a>>, dims: &Dims) -> Result<Resol
     let mut tensors = Vec::new();
     let mut used = HashSet::new();
     let mut gptq_config = None;
-    for wanted in expected(dims) {
+    let spelling = Spelling::of(checkpoint);
+    for wanted in expected_as(spelling, dims) {
         let (role, layer) = (wanted.role, wanted.layer);
         let new = |name: &str, (rows, cols), stored| {
             let (name, replaced_by, deltas) = (name.to_owned(), None, Vec::new());
             ResolvedTensor { role, layer, name, rows, cols, stored, replaced_by, deltas }
         };
         if let Some(found) = find(checkpoint, &wanted.name) {
-            check(&found, &wanted)?;
+            check(&found, &wanted, spelling)?;
             used.insert(found.name.to_owned());
             tensors.push(new(found.name, found.rows_cols().unwrap_or_default(), Stored::Plain(found.dtype)));
             continue;
@@ -347,10 +389,13 @@ fn find<'a>(checkpoint: &'a Checkpoint, name: &str) -> Option<TensorView<'a>> {
 }
 
 fn missing(checkpoint: &Checkpoint, dims: &Dims, wanted: &ExpectedTensor) -> Error {
+    let spelling = Spelling::of(checkpoint);
     let detail = if let Some(layer) = wanted.layer {
         format!(
-            "not in the file; layer {layer} is one of the {} that config.json announces (num_hidden_layers)",
-            dims.n_layers
+            "not in the file; layer {layer} is one of the {} that {} announces ({})",
+            dims.n_layers,
+            spelling.config(),
+            spelling.n_layers()
         )
     } else if wanted.role == Role::LmHead {
         "not in the file, and config.json does not say `tie_word_embeddings: true`".to_owned()
@@ -360,10 +405,10 @@ fn missing(checkpoint: &Checkpoint, dims: &Dims, wanted: &ExpectedTensor) -> Err
     Error::tensor(checkpoint.path(), &wanted.name, detail)
 }
 
-fn check(found: &TensorView<'_>, wanted: &ExpectedTensor) -> Result<()> {
+fn check(found: &TensorView<'_>, wanted: &ExpectedTensor, spelling: Spelling) -> Result<()> {
     if found.shape != wanted.shape {
         let (expected, fields, got) = (tuple(&wanted.shape), &wanted.fields, tuple(found.shape));
-        let detail = format!("expected {expected} = ({fields}) by config.json, got {got}");
+        let detail = format!("expected {expected} = ({fields}) by {}, got {got}", spelling.config());
         return Err(Error::tensor(found.path(), found.name, detail));
     }
     if !found.dtype.is_weight() {
@@ -383,16 +428,22 @@ fn refuse_if_it_matters(checkpoint: &Checkpoint, dims: &Dims, name: &str) -> Res
     let Some(view) = checkpoint.tensor(name) else { return Ok(()) };
     let fail = |detail: String| Err(Error::tensor(view.path(), name, detail));
     let plain = name.strip_prefix("model.").unwrap_or(name);
-    if let Some((layer, rest)) = plain.strip_prefix("layers.").and_then(|rest| rest.split_once('.')) {
+    let spelling = Spelling::of(checkpoint);
+    let prefix = spelling.pick("layers.", "blk.");
+    if let Some((layer, rest)) = plain.strip_prefix(prefix).and_then(|rest| rest.split_once('.')) {
         let layer = layer.parse::<usize>().unwrap_or(usize::MAX);
-        let known = rest.ends_with(".qweight") || LAYER.iter().any(|(_, known, ..)| *known == rest);
+        let is_rest = |(_, name, gguf, ..): &Row| spelling.pick(*name, *gguf) == rest;
+        let known = rest.ends_with(".qweight") || LAYER.iter().any(is_rest);
         if known && layer >= dims.n_layers {
-            return fail(format!("config.json announces {} layers (num_hidden_layers)", dims.n_layers));
+            return fail(format!("{} announces {} layers ({})", spelling.config(), dims.n_layers, spelling.n_layers()));
         }
-        let bias = ATTENTION_BIAS.iter().chain(&MLP_BIAS).any(|(_, known, ..)| *known == rest);
+        let bias = ATTENTION_BIAS.iter().chain(&MLP_BIAS).any(is_rest);
         if bias && view.data()?.iter().any(|&byte| byte != 0) {
             let field = if rest.starts_with("mlp") { "mlp_bias" } else { "attention_bias" };
-            return fail(format!("a bias with values, but config.json does not say `{field}: true`"));
+            return fail(match spelling {
+                Spelling::Transformers => format!("a bias with values, but config.json does not say `{field}: true`"),
+                Spelling::Gguf => "a bias with values, but the first layer has none of these".to_owned(),
+            });
         }
     }
     Ok(())

@@ -111,7 +111,7 @@ fn same_greedy(reply: &Value, case: &Value) -> Outcome {
 }
 
 /// What this version reads; the other kinds come with their formats.
-const KINDS: [&str; 9] = ["st_", "shard_", "config_", "no_", "tok_", "tokjson_", "bin_", "gptq_", "lora_"];
+const KINDS: [&str; 10] = ["st_", "shard_", "config_", "no_", "tok_", "tokjson_", "bin_", "gguf_", "gptq_", "lora_"];
 
 pub(super) fn malformed(suite: &mut Suite, root: &Path) {
     let Ok(manifest) = std::fs::read_to_string(root.join("manifest.json")) else { return };
@@ -129,7 +129,9 @@ pub(super) fn malformed(suite: &mut Suite, root: &Path) {
 }
 
 fn refused(case: &Value, dir: &PathBuf) -> Outcome {
-    let path = dir.to_string_lossy();
+    let is_gguf = case["kind"].as_str() == Some("gguf_file");
+    let path = if is_gguf { dir.join("model.gguf") } else { dir.clone() };
+    let path = path.to_string_lossy();
     let words = case["error_should_mention"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let has_weights = std::fs::read_dir(dir)?.flatten().any(|entry| entry.file_name() == "config.json");
     let adapter = dir.join("adapter");

@@ -115,7 +115,8 @@ pub(super) fn cases(suite: &mut Suite) {
         refused_folder(&[("adapter_model.safetensors", vec![1])], &["LoRA"])
     });
     suite.case("built/other_formats", || {
-        refused_folder(&[("model.gguf", b"GGUF\x03\0\0\0".to_vec())], &["model.gguf", "GGUF", "safetensors"])?;
+        refused_folder(&[("model.gguf", b"GGUF\x03\0\0\0".to_vec())], &["model.gguf", "header", "cut"])?;
+        refused_folder(&[("model.gguf", b"tjgg\x03\0\0\0".to_vec())], &["model.gguf", "GGML", "safetensors"])?;
         refused_folder(&[("consolidated.00.pth", b"PK\x03\x04".to_vec())], &["consolidated.00.pth", "PyTorch", "cut"])?;
         refused_folder(&[("model.safetensors", b"PK\x03\x04....".to_vec())], &["model.safetensors", "PyTorch"])?;
         refused_folder(&[("model.safetensors", b"\n<!DOCTYPE html>".to_vec())], &["model.safetensors", "HTML"])?;

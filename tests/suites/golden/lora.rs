@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
+use guanaco_engine::weights::Lora;
 use guanaco_tests::device::{load, load_with, relative_l2, run};
-use guanaco_tests::{Outcome, Suite};
+use guanaco_tests::{Outcome, Suite, model_in};
 
-use super::{LIMIT, check_logits, golden, name};
+use super::{LIMIT, check_logits, golden, name, twin};
 
 pub(super) fn add(suite: &mut Suite, dir: PathBuf) {
     let title = format!("golden/{}", name(&dir));
@@ -18,7 +19,25 @@ pub(super) fn add(suite: &mut Suite, dir: PathBuf) {
     suite.case(format!("{title}: in two halves"), move || {
         check_logits(&mut load_with(&base(&halves)?, &[(&halves, 0.25), (&halves, 0.75)], 1)?, &halves, LIMIT)
     });
-    // Of the quantised fixtures this one has the shapes of the LoRAs that leave the MLP alone.
+    let gguf = dir.clone();
+    suite.case(format!("{title}: merged into GGUF's fp16"), move || {
+        let base = model_in(&gguf.with_file_name("gguf_f16"));
+        check_logits(&mut load_with(&base, &[(&gguf, 1.0)], 1)?, &gguf, LIMIT)
+    });
+    let q8 = dir.clone();
+    suite.case(format!("{title}: beside Q8_0"), move || {
+        // What is multiplied beside equals what `guanaco convert` merges into the fp16 twin.
+        let base = model_in(&q8.with_file_name("gguf_q8_0"));
+        let prompt = &golden(&q8)?.cases[1].prompt_ids;
+        let beside = run(&mut load_with(&base, &[(&q8, 1.0)], 1)?, 0, prompt)?;
+        let folder = twin(&base, &[Lora::open(&q8, 1.0)?])?;
+        let merged = run(&mut load(folder.path(), 1)?, 0, prompt)?;
+        let error = relative_l2(&beside, &merged);
+        ensure!(error < 3e-3, "beside and merged differ by {error:.3e}");
+        println!("beside and merged differ by {error:.1e}");
+        Ok(())
+    });
+    // Of the GPTQ fixtures this one has the shapes of the LoRAs that leave the MLP alone.
     if name(&dir) == "lora_qkvo" {
         suite.case(format!("{title}: beside GPTQ"), move || beside(&dir, "gptq_4bit_128g"));
     }
