@@ -249,9 +249,12 @@ fn folder(path: &Path) -> Result<PathBuf> {
     Ok(parent.unwrap_or(Path::new(".")).to_owned())
 }
 
-/// What the model at `path` is called in messages: the name of its folder or file.
+/// What the model at `path` is called in messages: its name on the hub, or that of its folder or file.
 pub fn name(path: Option<&Path>) -> String {
     let Some(path) = path else { return EMBEDDED_NAME.to_owned() };
+    if let Some(name) = crate::hub::cache::model_of(path) {
+        return name;
+    }
     let full = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     full.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
 }

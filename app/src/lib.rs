@@ -3,4 +3,5 @@
 pub mod chat;
 pub mod checkpoint;
 pub mod cli;
+pub mod hub;
 pub mod worker;

@@ -90,6 +90,7 @@ fn usage(suite: &mut Suite) {
             "logits",
             "tokenize",
             "prompt",
+            "pull",
             "inspect",
             "devices",
             "conformance",
@@ -141,6 +142,7 @@ fn usage(suite: &mut Suite) {
     suite.case("usage: completions", || {
         for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
             ensure!(succeed(&run(&["completions", shell])?)?.contains("tokenize"), "{shell}");
+            ensure!(succeed(&run(&["completions", shell])?)?.contains("pull"), "{shell}");
         }
         Ok(())
     });

@@ -1,6 +1,6 @@
 //! The options that every subcommand takes, and what they open.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::ensure;
@@ -9,13 +9,15 @@ use guanaco_engine::kernels::KERNELS;
 use guanaco_engine::model::LoadOptions;
 
 use crate::checkpoint::{self, Files, LoraSpec};
+use crate::hub;
 
 /// Options that every subcommand takes.
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Globals {
-    /// The model: a Hugging Face folder, a .safetensors file with its config.json beside it, or a .gguf file [default: the
-    /// small model that is part of this program]
+    /// The model: a Hugging Face folder, a file (.safetensors or PyTorch's .bin with its config.json beside it, .gguf), or
+    /// OWNER/NAME[@REVISION] for one in the Hugging Face cache (`guanaco pull`; a folder of that name wins) [default: the small
+    /// model that is part of this program]
     #[arg(long, global = true, value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
     pub model: Option<PathBuf>,
     /// A LoRA to lay over the model: a PEFT folder, and how much of it (1 for all); may be given several times
@@ -37,6 +39,17 @@ pub struct Globals {
 }
 
 impl Globals {
+    /// Has `--model` name a path: the model of that name in the Hugging Face cache, unless there is such a path.
+    ///
+    /// # Errors
+    /// As [`hub::resolve`].
+    pub fn find_model(&mut self) -> anyhow::Result<()> {
+        if let Some(model) = &mut self.model {
+            *model = found(model)?;
+        }
+        Ok(())
+    }
+
     /// The options that the device is opened with: the environment's, and `--adapter` above it.
     ///
     /// # Errors
@@ -86,6 +99,18 @@ impl Globals {
     pub fn load_options(&self, n_slots: usize) -> LoadOptions {
         LoadOptions { max_seq_len: self.context, n_slots, memory_budget: self.memory_budget }
     }
+}
+
+/// The path that `model` means, as [`hub::resolve`]; what must be said about it goes to stderr.
+///
+/// # Errors
+/// As [`hub::resolve`].
+pub(super) fn found(model: &Path) -> anyhow::Result<PathBuf> {
+    let found = hub::resolve(model)?;
+    if let Some(note) = &found.note {
+        super::note::sentences(note);
+    }
+    Ok(found.path)
 }
 
 /// Refuses names that are no kernels: a misspelt one would run nothing in the shader's place.

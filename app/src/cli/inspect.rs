@@ -11,6 +11,7 @@ use guanaco_engine::weights::names::{Resolved, resolve};
 use serde::Serialize;
 
 use super::devices::size;
+use super::globals::found;
 use super::{Globals, note, output};
 use crate::checkpoint::{self, context_len};
 
@@ -138,7 +139,7 @@ struct Tensor {
 /// # Errors
 /// What is wrong with the checkpoint.
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
-    let path = args.path.clone().or_else(|| globals.model.clone());
+    let path = args.path.as_deref().map(found).transpose()?.or_else(|| globals.model.clone());
     let checkpoint = checkpoint::open(path.as_deref())?;
     let config = Config::load(&checkpoint)?;
     // Finds what is missing or has the wrong shape.

@@ -18,6 +18,8 @@ mod note;
 mod output;
 mod progress;
 pub mod prompt;
+#[cfg(feature = "hub-plain")]
+pub mod pull;
 mod sampling;
 pub mod tokenize;
 
@@ -39,6 +41,7 @@ Examples:
   guanaco demo                                  what it does, in a minute
   guanaco chat                                  talk with the small model that is part of this program
   guanaco chat --model FOLDER                   talk with a LLaMA checkpoint (safetensors)
+  guanaco pull OWNER/NAME                       download one from the Hugging Face hub, for --model OWNER/NAME
   guanaco generate --chat --prompt 'Hello!'     one reply
   guanaco devices                               the GPUs that it finds
 
@@ -73,11 +76,25 @@ enum Command {
     Prompt(prompt::Args),
     Inspect(inspect::Args),
     Convert(convert::Args),
+    #[cfg(feature = "hub-plain")]
+    Pull(pull::Args),
     Devices(devices::Args),
     Conformance(conformance::Args),
     Bench(bench::Args),
     Eval(eval::Args),
     Completions(completions::Args),
+}
+
+impl Command {
+    /// Whether `--model` means something to it.
+    fn opens_a_model(&self) -> bool {
+        match self {
+            #[cfg(feature = "hub-plain")]
+            Self::Pull(_) => false,
+            Self::Devices(_) | Self::Conformance(_) | Self::Completions(_) => false,
+            _ => true,
+        }
+    }
 }
 
 /// What a command ends with that Ctrl-C ended, after it has printed what there is.
@@ -136,8 +153,11 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    let globals = cli.globals;
+    let mut globals = cli.globals;
     log(globals.verbose || std::env::var_os("RUST_LOG").is_some());
+    if cli.command.as_ref().is_some_and(Command::opens_a_model) {
+        globals.find_model()?;
+    }
     match cli.command {
         Some(Command::Chat(args)) => chat::run(args, &globals),
         Some(Command::Demo(args)) => demo::run(args, &globals),
@@ -147,6 +167,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Prompt(args)) => prompt::run(args, &globals),
         Some(Command::Inspect(args)) => inspect::run(args, &globals),
         Some(Command::Convert(args)) => convert::run(args, &globals),
+        #[cfg(feature = "hub-plain")]
+        Some(Command::Pull(args)) => pull::run(args, &globals),
         Some(Command::Devices(args)) => devices::run(args, &globals),
         Some(Command::Conformance(args)) => conformance::run(args, &globals),
         Some(Command::Bench(args)) => bench::run(args, &globals),

@@ -1,4 +1,4 @@
-//! The progress bar of a load, and stopping what it shows.
+//! The progress bars of a load and of a download, and stopping what they show.
 
 use std::io::IsTerminal as _;
 use std::ops::ControlFlow;
@@ -60,6 +60,51 @@ pub(crate) fn until_interrupted() -> anyhow::Result<impl Fn() -> ControlFlow<()>
 }
 
 impl Drop for LoadBar {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A bar on stderr for a download, only on a terminal.
+#[cfg(feature = "hub-plain")]
+pub(crate) struct PullBar {
+    total: u64,
+    bar: Option<ProgressBar>,
+}
+
+#[cfg(feature = "hub-plain")]
+impl PullBar {
+    /// A download of `total` bytes.
+    pub(crate) fn new(total: u64) -> Self {
+        Self { total, bar: None }
+    }
+
+    /// `done` bytes of all are here, the last of them in `file`.
+    pub(crate) fn update(&mut self, file: &str, done: u64) {
+        if self.bar.is_none() && std::io::stderr().is_terminal() {
+            let bar = ProgressBar::with_draw_target(Some(self.total), ProgressDrawTarget::stderr());
+            let template = "{bar:24} {bytes:>10} of {total_bytes}  {binary_bytes_per_sec}, {eta} left  {wide_msg}";
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style);
+            }
+            // What an earlier run brought says nothing of this one's rate.
+            bar.set_position(done);
+            bar.reset_eta();
+            self.bar = Some(bar);
+        }
+        if let Some(bar) = &self.bar {
+            if bar.message() != file {
+                bar.set_message(file.to_owned());
+            }
+            bar.set_position(done);
+        }
+    }
+}
+
+#[cfg(feature = "hub-plain")]
+impl Drop for PullBar {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
