@@ -48,6 +48,16 @@ pub struct LoraSpec {
     pub scale: f64,
 }
 
+impl LoraSpec {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// As [`Lora::open`].
+    pub fn open(&self) -> Result<Lora> {
+        Lora::open(&self.path, self.scale)
+    }
+}
+
 impl std::str::FromStr for LoraSpec {
     type Err = String;
 
@@ -97,7 +107,7 @@ impl Files {
     pub fn open(path: Option<&Path>, loras: &[LoraSpec], context: Option<usize>) -> Result<Self> {
         let checkpoint = open(path)?;
         let config = Config::load(&checkpoint)?;
-        let loras = loras.iter().map(|lora| Lora::open(&lora.path, lora.scale)).collect::<Result<Vec<_>>>()?;
+        let loras = loras.iter().map(LoraSpec::open).collect::<Result<Vec<_>>>()?;
         let tensors = resolve(Sources { checkpoint: &checkpoint, loras: &loras }, &config.dims())?;
         let tokenizer = Tokenizer::from_checkpoint(&checkpoint)?;
         if let Some(tokenizer) = &tokenizer {

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Writes the weights of a LLaMA checkpoint (a folder with config.json and safetensors in fp16) as DIR/model-f16.gguf.
+"""Writes the weights of a LLaMA checkpoint (a folder with config.json and safetensors in fp16) as DIR/model-TYPE.gguf.
 
-    python to_gguf.py DIR
+    python to_gguf.py DIR [f16|q8_0|q4_0]
 
-Matrices stay fp16 bit by bit, norms become f32, as llama.cpp wants them. There is no vocabulary in the file, so only ids can go
-in and out. Needs numpy and gguf.
+Matrices stay fp16 bit by bit, or are rounded to blocks by the gguf package; norms become f32, as llama.cpp wants them. There is no
+vocabulary in the file, so only ids can go in and out. Needs numpy and gguf.
 """
 import json
 import sys
@@ -25,6 +25,12 @@ LAYER = {
     "mlp.down_proj": "ffn_down",
 }
 OUTSIDE = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
+
+FILE_TYPES = {
+    "f16": gguf.LlamaFileType.MOSTLY_F16,
+    "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
+    "q4_0": gguf.LlamaFileType.MOSTLY_Q4_0,
+}
 
 
 def gguf_name(name):
@@ -56,14 +62,16 @@ def interleave(weights, heads):
 
 
 def main():
-    if len(sys.argv) != 2:
+    kind = sys.argv[2] if len(sys.argv) == 3 else "f16"
+    if len(sys.argv) not in (2, 3) or kind not in FILE_TYPES:
         sys.exit(__doc__)
     folder = Path(sys.argv[1])
+    blocks = None if kind == "f16" else getattr(gguf.GGMLQuantizationType, kind.upper())
     config = json.loads((folder / "config.json").read_text())
     heads = config["num_attention_heads"]
     kv_heads = config.get("num_key_value_heads", heads)
     head_dim = config.get("head_dim") or config["hidden_size"] // heads
-    out = folder / "model-f16.gguf"
+    out = folder / f"model-{kind}.gguf"
 
     writer = gguf.GGUFWriter(out, "llama")
     writer.add_name(folder.name)
@@ -77,10 +85,14 @@ def main():
     writer.add_rope_freq_base(config.get("rope_theta", 10000.0))
     writer.add_rope_dimension_count(head_dim)
     writer.add_vocab_size(config["vocab_size"])
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
+    writer.add_file_type(FILE_TYPES[kind])
     writer.add_tokenizer_model("no_vocab")
 
     for name, weights in tensors(folder):
+        if weights.ndim == 2 and blocks is not None:
+            shape = gguf.quant_shape_to_byte_shape(weights.shape, blocks)
+            writer.add_tensor_info(gguf_name(name), shape, np.dtype(np.uint8), int(np.prod(shape)), blocks)
+            continue
         dtype = np.dtype(np.float16 if weights.ndim == 2 else np.float32)
         writer.add_tensor_info(gguf_name(name), weights.shape, dtype, weights.size * dtype.itemsize)
     writer.write_header_to_file()
@@ -89,7 +101,10 @@ def main():
     for name, weights in tensors(folder):
         if ".q_proj." in name or ".k_proj." in name:
             weights = interleave(weights, heads if ".q_proj." in name else kv_heads)
-        writer.write_tensor_data(np.ascontiguousarray(weights) if weights.ndim == 2 else weights.astype(np.float32))
+        if weights.ndim == 2 and blocks is not None:
+            writer.write_tensor_data(gguf.quants.quantize(weights.astype(np.float32), blocks))
+        else:
+            writer.write_tensor_data(np.ascontiguousarray(weights) if weights.ndim == 2 else weights.astype(np.float32))
     writer.close()
     print(out)
 

@@ -234,6 +234,28 @@ fn embedded(suite: &mut Suite) {
         ensure!(report["dropped"].as_array().map(Vec::len) == Some(2), "{report}");
         Ok(())
     });
+    suite.case("eval perplexity, side by side", || {
+        let folder = tempfile::tempdir()?;
+        let text = folder.path().join("text.txt");
+        std::fs::write(&text, "### Instruction:\nUser: Hello!\nAssistant: Hello! How can I help you?\n".repeat(12))?;
+        let text = text.to_string_lossy();
+        let one = json(&["eval", "perplexity", "--text", &text, "--window", "64", "--json"])?;
+        ensure!(one["models"].as_array().map(Vec::len) == Some(1) && one["window"] == 64, "{one}");
+        let perplexity = one["models"][0]["perplexity"].as_f64().unwrap_or_default();
+        ensure!(perplexity > 1.0 && perplexity.is_finite(), "{one}");
+        // The embedded model beside itself, from its folder: no difference, and no error of it.
+        let tiny = guanaco_tests::workspace().join("app").join("tiny-guanaco");
+        let tiny = tiny.to_string_lossy();
+        let two = json(&["eval", "perplexity", "--text", &text, "--window", "64", "--json", &tiny, &tiny])?;
+        ensure!(two["models"][0]["difference"].is_null() && two["models"][1]["difference"] == 0.0, "{two}");
+        ensure!(two["models"][1]["difference_error"] == 0.0, "{two}");
+        ensure!(two["models"][0]["perplexity"] == one["models"][0]["perplexity"], "{two}");
+        let shown = succeed(&run(&["eval", "perplexity", "--text", &text, "--limit", "200"])?)?;
+        ensure!(shown.contains("199 tokens") && shown.contains(" ± "), "{shown}");
+        let long = fail(&run(&["eval", "perplexity", "--text", &text, "--window", "99999"])?, 1)?;
+        ensure!(long.contains("99999"), "{long}");
+        Ok(())
+    });
     suite.case("devices and inspect", || {
         let devices = json(&["devices", "--json"])?;
         let first = devices.get(0).context("no adapter")?;

@@ -7,6 +7,7 @@ use anyhow::ensure;
 use guanaco_engine::gpu::{Gpu, GpuOptions};
 use guanaco_engine::kernels::KERNELS;
 use guanaco_engine::model::LoadOptions;
+use guanaco_engine::weights::Lora;
 
 use crate::checkpoint::{self, Files, LoraSpec};
 use crate::hub;
@@ -88,6 +89,14 @@ impl Globals {
             super::note::warning(warning);
         }
         Ok(Arc::new(files))
+    }
+
+    /// The LoRAs of `--lora`.
+    ///
+    /// # Errors
+    /// What is wrong with one of them.
+    pub fn loras(&self) -> guanaco_engine::Result<Vec<Lora>> {
+        self.lora.iter().map(LoraSpec::open).collect()
     }
 
     /// What the model is called in messages.

@@ -1,5 +1,7 @@
 //! `guanaco inspect`: what a checkpoint holds and what it will take, without a GPU.
 
+mod groups;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -7,9 +9,11 @@ use std::path::PathBuf;
 use guanaco_engine::file::Checkpoint;
 use guanaco_engine::gpu::{MemoryItem, MemoryPlan, Profile};
 use guanaco_engine::model::{Config, LoadOptions, RopeScaling, memory_plan};
+use guanaco_engine::weights::Sources;
 use guanaco_engine::weights::names::{Resolved, resolve};
 use serde::Serialize;
 
+use self::groups::Group;
 use super::devices::size;
 use super::globals::found;
 use super::{Globals, note, output};
@@ -24,7 +28,9 @@ Examples:
   guanaco inspect model.safetensors --tensors
   guanaco inspect llama-7b.Q4_K_M.gguf
 
---json: {\"path\":…,\"config\":{…},\"parameters\":N,\"bytes\":N,\"dtypes\":{\"F16\":N,…},\"tokenizer\":file, \"embedded\" or null,
+--json: {\"path\":…,\"format\":…,\"quantization\":… or null,\"groups\":[{\"group\":…,\"tensors\":N,\"stored\":{\"Q4_K\":N,…},
+  \"stored_bytes\":N,\"device\":{\"q4\":N,…},\"device_bytes\":N,\"expanded\":[types]}],\"loras\":[{\"path\":…,\"weight\":…,\"tensors\":N}],
+  \"config\":{…},\"parameters\":N,\"bytes\":N,\"dtypes\":{\"F16\":N,…},\"tokenizer\":file, \"embedded\" or null,
   \"tensors\":[{\"name\":…,\"dtype\":…,\"shape\":[…],\"file\":…}],\"memory\":[{\"what\":…,\"bytes\":N}] on a GPU,
   \"memory_software\":the same on software Vulkan,\"warnings\":[…]};
   config.rope_scaling is null or {\"type\":\"linear\",\"factor\":N} or {\"type\":\"llama3\",…};
@@ -58,6 +64,10 @@ impl Plans {
 #[derive(Serialize)]
 struct Report {
     path: String,
+    format: &'static str,
+    quantization: Option<String>,
+    groups: Vec<Group>,
+    loras: Vec<LoraRow>,
     config: Sizes,
     parameters: u64,
     bytes: u64,
@@ -127,6 +137,13 @@ impl std::fmt::Display for Scaling {
 }
 
 #[derive(Serialize)]
+struct LoraRow {
+    path: String,
+    weight: f64,
+    tensors: usize,
+}
+
+#[derive(Serialize)]
 struct Tensor {
     name: String,
     dtype: &'static str,
@@ -142,12 +159,21 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     let path = args.path.as_deref().map(found).transpose()?.or_else(|| globals.model.clone());
     let checkpoint = checkpoint::open(path.as_deref())?;
     let config = Config::load(&checkpoint)?;
+    let loras = globals.loras()?;
     // Finds what is missing or has the wrong shape.
-    let tensors = resolve(&checkpoint, &config.dims())?;
+    let tensors = resolve(Sources { checkpoint: &checkpoint, loras: &loras }, &config.dims())?;
     context_len(globals.context, config.max_seq_len)?;
     let plans = Plans::new(&config, &tensors, &globals.load_options(1));
     let label = path.as_ref().map_or_else(|| checkpoint::name(None), |path| path.display().to_string());
-    let report = report(label, &checkpoint, &config, &plans)?;
+    let mut report = report(label, &checkpoint, &config, &tensors, &plans)?;
+    report.loras = loras
+        .iter()
+        .map(|lora| LoraRow {
+            path: lora.path().display().to_string(),
+            weight: lora.weight(),
+            tensors: lora.checkpoint().names().count(),
+        })
+        .collect();
     if args.json {
         return output::json(&report);
     }
@@ -158,7 +184,13 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn report(path: String, checkpoint: &Checkpoint, config: &Config, plans: &Plans) -> anyhow::Result<Report> {
+fn report(
+    path: String,
+    checkpoint: &Checkpoint,
+    config: &Config,
+    tensors: &Resolved,
+    plans: &Plans,
+) -> anyhow::Result<Report> {
     let views = || checkpoint.names().filter_map(|name| checkpoint.tensor(name));
     let mut dtypes = BTreeMap::new();
     for view in views() {
@@ -175,6 +207,10 @@ fn report(path: String, checkpoint: &Checkpoint, config: &Config, plans: &Plans)
     }
     Ok(Report {
         path,
+        format: checkpoint.format(),
+        quantization: groups::quantization(tensors),
+        groups: groups::groups(tensors),
+        loras: Vec::new(),
         config: Sizes {
             dim: config.dim,
             hidden_dim: config.hidden_dim,
@@ -194,7 +230,7 @@ fn report(path: String, checkpoint: &Checkpoint, config: &Config, plans: &Plans)
             bos_id: config.bos_id,
             eos_ids: config.eos_ids.clone(),
         },
-        parameters: views().map(|view| view.shape.iter().map(|n| *n as u64).product::<u64>()).sum(),
+        parameters: tensors.tensors.iter().map(|tensor| (tensor.rows * tensor.cols) as u64).sum(),
         bytes: views().map(|view| view.stored_bytes()).sum(),
         dtypes,
         tokenizer,
@@ -216,6 +252,10 @@ fn print(report: &Report, plans: &Plans, all: bool) -> std::io::Result<()> {
     let mut out = output::stdout();
     let sizes = &report.config;
     writeln!(out, "{}", report.path)?;
+    writeln!(out, "  format           {}", report.format)?;
+    if let Some(quantization) = &report.quantization {
+        writeln!(out, "  quantization     {quantization}")?;
+    }
     let parameters = report.parameters as f64;
     let parameters = if parameters >= 1e9 {
         format!("{:.2} billion", parameters / 1e9)
@@ -241,6 +281,21 @@ fn print(report: &Report, plans: &Plans, all: bool) -> std::io::Result<()> {
         for tensor in &report.tensors {
             writeln!(out, "    {:<56} {:<5} {:?}  {}", tensor.name, tensor.dtype, tensor.shape, tensor.file)?;
         }
+    }
+    let list = |types: &BTreeMap<&'static str, usize>| types.keys().copied().collect::<Vec<_>>().join(", ");
+    let stored = |group: &Group| format!("{}, {}", list(&group.stored), size(group.stored_bytes));
+    let width = report.groups.iter().map(|group| stored(group).len()).max().unwrap_or(0).max(11) + 2;
+    writeln!(out, "  {:<14} {:<width$} on a device", "weights", "in the file")?;
+    for group in &report.groups {
+        let expanded = match group.expanded.iter().copied().collect::<Vec<_>>().join(", ") {
+            types if types.is_empty() => types,
+            types => format!(" ({types} expanded)"),
+        };
+        let device = format!("{}, {}{expanded}", list(&group.device), size(group.device_bytes));
+        writeln!(out, "    {:<12} {:<width$} {device}", group.group, stored(group))?;
+    }
+    for LoraRow { path, weight, tensors } in &report.loras {
+        writeln!(out, "  LoRA             {path}, weight {weight}, {tensors} tensors")?;
     }
     if plans.gpu.total() == plans.software.total() {
         writeln!(out, "memory on a device\n{}", plans.gpu)

@@ -39,6 +39,8 @@ const MAX_SIDE_FILE: usize = 1 << 20;
 
 /// How one file format is recognised and read.
 struct Format {
+    /// What it is called.
+    name: &'static str,
     /// The endings that say so when the bytes do not, so that a damaged file is reported as what its name says.
     extensions: &'static [&'static str],
     /// Whether the file begins like this format.
@@ -49,9 +51,9 @@ struct Format {
 
 /// Every format that can be read.
 const FORMATS: &[Format] = &[
-    Format { extensions: &["safetensors"], probe: safetensors::probe, read: safetensors::read },
-    Format { extensions: &["bin", "pt", "pth"], probe: pytorch::probe, read: pytorch::read },
-    Format { extensions: &["gguf"], probe: gguf::probe, read: gguf::read },
+    Format { name: "safetensors", extensions: &["safetensors"], probe: safetensors::probe, read: safetensors::read },
+    Format { name: "PyTorch", extensions: &["bin", "pt", "pth"], probe: pytorch::probe, read: pytorch::read },
+    Format { name: "GGUF", extensions: &["gguf"], probe: gguf::probe, read: gguf::read },
 ];
 
 /// What a file holds.
@@ -90,6 +92,7 @@ impl TensorInfo {
 #[derive(Debug)]
 struct TensorFile {
     bytes: FileBytes,
+    format: &'static str,
     contents: Contents,
 }
 
@@ -103,17 +106,17 @@ impl TensorFile {
             path.extension().is_some_and(|extension| format.extensions.iter().any(|known| extension == *known))
         };
         let format = FORMATS.iter().find(|format| (format.probe)(data));
-        let contents = match (format, foreign::describe(data), FORMATS.iter().find(named)) {
-            (Some(format), _, _) | (None, None, Some(format)) => (format.read)(path, data)?,
+        let format = match (format, foreign::describe(data), FORMATS.iter().find(named)) {
+            (Some(format), _, _) | (None, None, Some(format)) => format,
             (None, Some(what), _) => return Err(Error::format(path, what)),
             (None, None, None) => {
-                return Err(Error::format(
-                    path,
-                    "not in a format that this version reads (safetensors, PyTorch, GGUF)",
-                ));
+                let known: Vec<&str> = FORMATS.iter().map(|format| format.name).collect();
+                let detail = format!("not in a format that this version reads ({})", known.join(", "));
+                return Err(Error::format(path, detail));
             }
         };
-        Ok(Self { bytes, contents })
+        let contents = (format.read)(path, data)?;
+        Ok(Self { bytes, format: format.name, contents })
     }
 
     fn tensors(&self) -> &[TensorInfo] {
@@ -202,6 +205,11 @@ impl Checkpoint {
     /// The path of the side file `name`, for messages.
     pub fn side_path(&self, name: &str) -> PathBuf {
         self.folder.path(name)
+    }
+
+    /// What the format of its tensor files is called: `safetensors`, `PyTorch`, `GGUF`.
+    pub fn format(&self) -> &'static str {
+        self.files.first().map_or("", |file| file.format)
     }
 
     /// The files that hold the tensors.

@@ -53,6 +53,8 @@ pub(super) fn cases(suite: &mut Suite, root: &Path) {
         }
         Ok(())
     });
+    inspected(suite, root);
+    converted(suite, root);
     let Ok(golden) = std::fs::read_to_string(root.join("generate").join("golden.json")) else { return };
     let Ok(golden) = serde_json::from_str::<Value>(&golden) else { return };
     for group in ["beam", "greedy_with_processors"] {
@@ -62,6 +64,79 @@ pub(super) fn cases(suite: &mut Suite, root: &Path) {
                 generated(&case, &model)
             });
         }
+    }
+}
+
+/// What `inspect` says of one checkpoint of each kind.
+fn inspected(suite: &mut Suite, root: &Path) {
+    for (name, file, format, quantization, words) in [
+        ("sharded_safetensors", "", "safetensors", Value::Null, &["f16"][..]),
+        ("pytorch_bin_sharded", "", "PyTorch", Value::Null, &["F16"]),
+        (
+            "gptq_4bit_128g_actorder",
+            "",
+            "safetensors",
+            "GPTQ, 4 bits, groups of 128, act-order (sorted at load)".into(),
+            &["GPTQ", "q4"],
+        ),
+        ("gptq_4bit_nogroup", "", "safetensors", "GPTQ, 4 bits, one group a row".into(), &["q4"]),
+        (
+            "gguf_q4_k_m",
+            "gguf_q4_k_m.gguf",
+            "GGUF",
+            "blocks: Q4_K, Q6_K, Q8_0".into(),
+            &["Q4_K expanded", "embedded", "q6"],
+        ),
+        (
+            "gguf_gqa_tied_mixed",
+            "gguf_gqa_tied_mixed.gguf",
+            "GGUF",
+            "blocks: Q4_1, Q5_0, Q5_1, Q8_0".into(),
+            &["Q5_0, Q5_1 expanded"],
+        ),
+    ] {
+        let path = root.join(name).join(file);
+        suite.case(format!("golden: inspect {name}"), move || {
+            // Named by its file where another safetensors file lies beside it.
+            let path = if path.join("model.safetensors").is_file() { path.join("model.safetensors") } else { path };
+            let path = path.to_string_lossy();
+            let report = json(&["inspect", &path, "--json"])?;
+            ensure!(report["format"] == format, "{}", report["format"]);
+            ensure!(report["quantization"] == quantization, "{}", report["quantization"]);
+            let shown = succeed(&run(&["inspect", &path])?)?;
+            for word in words {
+                ensure!(shown.contains(word), "no {word:?} in:\n{shown}");
+            }
+            Ok(())
+        });
+    }
+}
+
+/// `convert` of one checkpoint of each kind: its twin gives the same greedy tokens.
+fn converted(suite: &mut Suite, root: &Path) {
+    for (name, file) in [
+        ("guanaco_like_32k", ""),
+        ("gptq_4bit_128g", "gptq_model-4bit-128g.safetensors"),
+        ("gguf_q8_0", "gguf_q8_0.gguf"),
+    ] {
+        let path = root.join(name).join(file);
+        suite.case(format!("golden: convert {name}"), move || {
+            let folder = tempfile::tempdir()?;
+            let target = folder.path().join("new").join("model.safetensors");
+            let (path, target) = (path.to_string_lossy(), target.to_string_lossy());
+            let report = json(&["convert", &path, &target, "--json"])?;
+            ensure!(report["tensors"].as_u64() > Some(0), "{report}");
+            let again = fail(&run(&["convert", &path, &target])?, 1)?;
+            ensure!(again.contains("--force"), "{again}");
+            let greedy = |model: &str| {
+                json(&["generate", "--model", model, "--ids", "1,5,9", "--greedy", "--ignore-eos", "-n", "8", "--json"])
+            };
+            let (was, is) = (greedy(&path)?, greedy(&target)?);
+            ensure!(was["ids"] == is["ids"], "{} became {}", was["ids"], is["ids"]);
+            let itself = fail(&run(&["convert", &target, &target, "--force"])?, 1)?;
+            ensure!(itself.contains("one of the files to read"), "{itself}");
+            Ok(())
+        });
     }
 }
 
