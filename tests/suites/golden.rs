@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         add_model(&mut suite, "data", dir);
     }
     suite.case("data/pytorch: the logits of its twin in safetensors", check_pytorch_twin);
+    lora::add_built(&mut suite);
     match golden_dir() {
         None => suite.skip("golden", "no ../shared/golden beside this clone, and GUANACO_GOLDEN is not set"),
         Some(root) => {
@@ -159,6 +160,7 @@ fn twin(path: &Path, loras: &[Lora]) -> anyhow::Result<tempfile::TempDir> {
     ensure!(std::fs::read_dir(folder.path())?.count() == 0, "a stopped conversion left something");
     let whole = write_f16(sources, &config.dims(), &tensors, &path, &mut |_| ControlFlow::Continue(()))?;
     ensure!(whole, "it was not written");
+    let config = Config { tied_embeddings: tensors.is_tied(), ..config };
     std::fs::write(folder.path().join("config.json"), config.to_json()?)?;
     Ok(folder)
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
 use guanaco_engine::file::{Checkpoint, write_file};
-use guanaco_engine::model::LoadProgress;
+use guanaco_engine::model::{Config, LoadProgress};
 use guanaco_engine::weights::export::write_f16;
 use serde::Serialize;
 use serde_json::Value;
@@ -76,7 +76,9 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let files = Files::open(Some(input), &globals.lora, None)?;
     // Before the long work: there may be no words for it.
-    let own_config = files.checkpoint.metadata().map(|_| files.config.to_json()).transpose()?;
+    let tied_embeddings = files.tensors.is_tied();
+    let config = Config { tied_embeddings, ..files.config.clone() };
+    let own_config = files.checkpoint.metadata().map(|_| config.to_json()).transpose()?;
     let inside = files.checkpoint.tensor_files().any(|file| same_file(file.path(), path));
     ensure!(!inside, "{} is one of the files to read", path.display());
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -93,7 +95,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
         note::dim("stopped; nothing was written");
         bail!(Interrupted);
     }
-    let beside = write_beside(&files.checkpoint, own_config, folder)?;
+    let beside = write_beside(&files.checkpoint, own_config, tied_embeddings, folder)?;
     let report = Report {
         path: path.display().to_string(),
         tensors: files.tensors.tensors.len(),
@@ -120,7 +122,12 @@ fn same_file(a: &Path, b: &Path) -> bool {
 }
 
 /// Puts what belongs to the weights beside them, where there is no such file yet; returns the names.
-fn write_beside(checkpoint: &Checkpoint, own_config: Option<String>, folder: &Path) -> anyhow::Result<Vec<String>> {
+fn write_beside(
+    checkpoint: &Checkpoint,
+    own_config: Option<String>,
+    tied: bool,
+    folder: &Path,
+) -> anyhow::Result<Vec<String>> {
     let mut written = Vec::new();
     let mut write = |name: &str, bytes: &[u8]| -> anyhow::Result<()> {
         if !folder.join(name).exists() {
@@ -135,7 +142,7 @@ fn write_beside(checkpoint: &Checkpoint, own_config: Option<String>, folder: &Pa
     }
     for name in ["config.json"].iter().chain(SIDE_FILES) {
         match checkpoint.file_bytes(name)? {
-            Some(bytes) if *name == "config.json" => write(name, plain_config(&bytes)?.as_bytes())?,
+            Some(bytes) if *name == "config.json" => write(name, plain_config(&bytes, tied)?.as_bytes())?,
             Some(bytes) => write(name, &bytes)?,
             None => {}
         }
@@ -144,11 +151,12 @@ fn write_beside(checkpoint: &Checkpoint, own_config: Option<String>, folder: &Pa
 }
 
 /// A `config.json` that says fp16 and nothing of a quantisation.
-fn plain_config(bytes: &[u8]) -> anyhow::Result<String> {
+fn plain_config(bytes: &[u8], tied: bool) -> anyhow::Result<String> {
     let mut config: Value = serde_json::from_slice(bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes))?;
     if let Some(fields) = config.as_object_mut() {
         fields.remove("quantization_config");
         fields.insert("torch_dtype".to_owned(), "float16".into());
+        fields.insert("tie_word_embeddings".to_owned(), tied.into());
     }
     Ok(serde_json::to_string_pretty(&config)? + "\n")
 }

@@ -375,8 +375,7 @@ impl<'a> Loader<'a> {
         let norm = self.uploader.vector("final_norm", &self.named(&[Name::FinalNorm], None))?;
         let final_norm =
             RmsNorm::new(gpu, "final_norm", norm_params(config, &shapes, true), &s.step, &s.x, &norm, &s.last)?;
-        let is_tied = self.tensors.get(Name::LmHead, None).is_none();
-        let head = if is_tied { table } else { self.matrix("lm_head", &[Name::LmHead], &[], None)? };
+        let head = if self.tensors.is_tied() { table } else { self.matrix("lm_head", &[Name::LmHead], &[], None)? };
         let (y_stride, between) = (config.vocab_size, s.between());
         let wiring = linear::Wiring { step: &s.step, x: &s.last, y: &s.logits, y_stride, add: false, between };
         let lm_head = Linear::new(gpu, "lm_head", &head, wiring, false)?;

@@ -18,7 +18,8 @@ use crate::file::{Dtype, NewTensor, RopeLayout, SafetensorsWriter};
 /// Bytes of f16 that are converted at a time.
 const PIECE: usize = 16 << 20;
 
-/// Writes the twin of the model with `tensors` to `path`. `progress` is told how many bytes of the source have been read, and may
+/// Writes the twin of the model with `tensors` to `path`. Its config must say whether the head is the embedding as
+/// [`Resolved::is_tied`] does. `progress` is told how many bytes of the source have been read, and may
 /// end it: then nothing is left behind, and the result is false.
 ///
 /// # Errors
@@ -30,9 +31,7 @@ pub fn write_f16(
     path: &Path,
     progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<bool> {
-    // A LoRA may have given a tied head values of its own.
-    let untied = tensors.get(Role::LmHead, None).is_some();
-    let wanted = expected(&Dims { tied_embeddings: !untied, ..*dims });
+    let wanted = expected(&Dims { tied_embeddings: tensors.is_tied(), ..*dims });
     let new = |wanted: &super::names::ExpectedTensor| NewTensor {
         name: wanted.name.clone(),
         dtype: Dtype::F16,

@@ -266,7 +266,7 @@ impl Resolved {
 
     /// Bytes of the embedding on the device, where a decode step reads one row of it: none when it is the head too.
     pub fn table_bytes(&self) -> u64 {
-        let table = self.get(Role::Embed, None).filter(|_| self.get(Role::LmHead, None).is_some());
+        let table = self.get(Role::Embed, None).filter(|_| !self.is_tied());
         table.map_or(0, ResolvedTensor::device_bytes)
     }
 
@@ -282,6 +282,11 @@ impl Resolved {
         }
         bytes.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
         bytes.into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(" + ")
+    }
+
+    /// Whether the head is the embedding. A LoRA may have untied what `config.json` ties.
+    pub fn is_tied(&self) -> bool {
+        self.get(Role::LmHead, None).is_none()
     }
 
     /// The largest rank of a LoRA that is multiplied beside a quantised matrix; 0 when there is none.
