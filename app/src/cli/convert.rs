@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context as _, bail, ensure};
 use guanaco_engine::file::{Checkpoint, write_file};
 use guanaco_engine::model::{Config, LoadProgress};
+use guanaco_engine::tokenizer::Tokenizer;
 use guanaco_engine::weights::export::write_f16;
 use serde::Serialize;
 use serde_json::Value;
@@ -138,6 +139,9 @@ fn write_beside(
     };
     if let Some(config) = own_config {
         write("config.json", config.as_bytes())?;
+        for (name, bytes) in Tokenizer::side_files(checkpoint)? {
+            write(name, &bytes)?;
+        }
         return Ok(written);
     }
     for name in ["config.json"].iter().chain(SIDE_FILES) {

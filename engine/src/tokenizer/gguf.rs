@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::Tokenizer;
 use super::bpe::Normalizer;
-use super::sentencepiece::{Kind, SentencePiece};
+use super::sentencepiece::{Kind, RawPiece, SentencePiece};
 use crate::error::{Error, Result};
 use crate::file::Metadata;
 
@@ -72,7 +72,8 @@ fn named(metadata: Metadata<'_>, name: &str, default: Option<u32>, count: usize)
     Ok(id.and_then(|id| u32::try_from(id).ok()).filter(|id| (*id as usize) < count))
 }
 
-fn sentencepiece(metadata: Metadata<'_>) -> Result<Tokenizer> {
+/// The pieces of a sentencepiece model, and how text is prepared for them.
+fn pieces<'a>(metadata: Metadata<'a>) -> Result<(Vec<RawPiece<'a>>, Normalizer)> {
     let tokens = tokens(metadata)?;
     let count = tokens.len();
     let mut kinds = kinds(metadata, count)?;
@@ -89,6 +90,12 @@ fn sentencepiece(metadata: Metadata<'_>) -> Result<Tokenizer> {
         escape_whitespaces: true,
     };
     let raw = tokens.into_iter().zip(scores).zip(kinds).map(|((text, score), kind)| (text, score, kind)).collect();
+    Ok((raw, normalizer))
+}
+
+fn sentencepiece(metadata: Metadata<'_>) -> Result<Tokenizer> {
+    let (raw, normalizer) = pieces(metadata)?;
+    let count = raw.len();
     let model = SentencePiece::from_pieces(raw, normalizer).map_err(|detail| metadata.error(TOKENS, detail))?;
     let mut tokenizer = Tokenizer::from_sentencepiece(model, metadata.path());
     // Defaults as llama.cpp has them for this kind of tokenizer.
@@ -96,6 +103,27 @@ fn sentencepiece(metadata: Metadata<'_>) -> Result<Tokenizer> {
     tokenizer.eos = named(metadata, "eos", Some(2), count)?;
     adds_bos(&mut tokenizer, metadata)?;
     Ok(tokenizer)
+}
+
+/// The tokenizer that `metadata` holds as the files that a Hugging Face folder has: their names and bytes.
+pub(super) fn side_files(metadata: Metadata<'_>) -> Result<Vec<(&'static str, Vec<u8>)>> {
+    let Some(tokenizer) = read(metadata)? else { return Ok(Vec::new()) };
+    let name = |id: Option<u32>| id.and_then(|id| tokenizer.piece(id));
+    let mut config = json!({
+        "bos_token": name(tokenizer.bos), "eos_token": name(tokenizer.eos), "add_bos_token": tokenizer.adds_bos,
+    });
+    let vocabulary = if metadata.text(MODEL)? == Some("llama") {
+        let (raw, normalizer) = pieces(metadata)?;
+        config["tokenizer_class"] = "LlamaTokenizer".into();
+        ("tokenizer.model", super::sentencepiece::to_bytes(&raw, normalizer, [tokenizer.bos, tokenizer.eos]))
+    } else {
+        config["tokenizer_class"] = "PreTrainedTokenizerFast".into();
+        ("tokenizer.json", byte_level_json(metadata)?)
+    };
+    if let Some(template) = metadata.text("tokenizer.chat_template")? {
+        config["chat_template"] = template.into();
+    }
+    Ok(vec![vocabulary, ("tokenizer_config.json", format!("{config:#}\n").into_bytes())])
 }
 
 fn adds_bos(tokenizer: &mut Tokenizer, metadata: Metadata<'_>) -> Result<()> {
@@ -122,6 +150,20 @@ struct Model<'a> {
 }
 
 fn byte_level(metadata: Metadata<'_>) -> Result<Tokenizer> {
+    let bytes = byte_level_json(metadata)?;
+    let mut tokenizer = Tokenizer::from_json_bytes(&bytes, metadata.path()).map_err(|error| match error {
+        Error::Format { detail, .. } => metadata.error(TOKENS, detail.trim_start_matches("tokenizer.json: ")),
+        error => error,
+    })?;
+    let count = tokens(metadata)?.len();
+    tokenizer.bos = named(metadata, "bos", None, count)?;
+    tokenizer.eos = named(metadata, "eos", None, count)?;
+    adds_bos(&mut tokenizer, metadata)?;
+    Ok(tokenizer)
+}
+
+/// The text of a `tokenizer.json` with the same tokens and merges.
+fn byte_level_json(metadata: Metadata<'_>) -> Result<Vec<u8>> {
     let pre = metadata.text(PRE)?;
     if !matches!(pre, Some("llama-bpe" | "llama3" | "llama-v3")) {
         let pre: String = pre.unwrap_or("nothing").chars().take(40).collect();
@@ -155,14 +197,5 @@ fn byte_level(metadata: Metadata<'_>) -> Result<Tokenizer> {
         decoder: json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true}),
         model: Model { r#type: "BPE", ignore_merges: true, vocab, merges },
     };
-    let bytes = serde_json::to_vec(&json).map_err(|error| metadata.error(TOKENS, error.to_string()))?;
-    drop(json);
-    let mut tokenizer = Tokenizer::from_json_bytes(&bytes, metadata.path()).map_err(|error| match error {
-        Error::Format { detail, .. } => metadata.error(TOKENS, detail.trim_start_matches("tokenizer.json: ")),
-        error => error,
-    })?;
-    tokenizer.bos = named(metadata, "bos", None, tokens.len())?;
-    tokenizer.eos = named(metadata, "eos", None, tokens.len())?;
-    adds_bos(&mut tokenizer, metadata)?;
-    Ok(tokenizer)
+    serde_json::to_vec(&json).map_err(|error| metadata.error(TOKENS, error.to_string()))
 }

@@ -82,6 +82,15 @@ impl Tokenizer {
         Self::from_side_files(&|name| Ok(checkpoint.file_bytes(name)?.map(|bytes| (bytes, checkpoint.side_path(name)))))
     }
 
+    /// The tokenizer inside of a GGUF file as the files that a Hugging Face folder has (`tokenizer.model` or `tokenizer.json`, and
+    /// `tokenizer_config.json`): names and bytes. None for a checkpoint that has files of its own, or no tokenizer.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the key of the file.
+    pub fn side_files(checkpoint: &Checkpoint) -> Result<Vec<(&'static str, Vec<u8>)>> {
+        checkpoint.metadata().map_or(Ok(Vec::new()), gguf::side_files)
+    }
+
     fn from_side_files<'a>(read: &dyn Fn(&str) -> Result<Option<SideFile<'a>>>) -> Result<Option<Self>> {
         let mut tokenizer = if let Some((bytes, path)) = read("tokenizer.json")? {
             Self::from_json_bytes(&bytes, &path)?

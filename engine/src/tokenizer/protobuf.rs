@@ -52,6 +52,43 @@ impl<'a> Value<'a> {
     }
 }
 
+/// A message that is being written.
+#[derive(Default)]
+pub(super) struct Message(pub(super) Vec<u8>);
+
+impl Message {
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value as u8);
+    }
+
+    fn tag(&mut self, number: u64, wire_type: u64) {
+        self.varint(number << 3 | wire_type);
+    }
+
+    /// A string, bytes or an inner message.
+    pub(super) fn bytes(&mut self, number: u64, bytes: &[u8]) {
+        self.tag(number, 2);
+        self.varint(bytes.len() as u64);
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// An integer, an enum or a truth value.
+    pub(super) fn int(&mut self, number: u64, value: i64) {
+        self.tag(number, 0);
+        self.varint(value as u64);
+    }
+
+    /// A 32-bit float.
+    pub(super) fn float(&mut self, number: u64, value: f32) {
+        self.tag(number, 5);
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+}
+
 /// The fields of one message, in file order.
 pub(super) struct Fields<'a> {
     bytes: &'a [u8],

@@ -8,18 +8,18 @@ use std::path::Path;
 
 use super::bpe::{Bpe, Normalizer};
 use super::piece::{Piece, Pieces};
-use super::protobuf::Fields;
+use super::protobuf::{Fields, Message};
 use crate::error::{Error, Result};
 
 /// What a piece is to the encoder and to the decoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    Normal,
-    Unknown,
-    Control,
-    UserDefined,
-    Unused,
-    Byte,
+    Normal = 1,
+    Unknown = 2,
+    Control = 3,
+    UserDefined = 4,
+    Unused = 5,
+    Byte = 6,
 }
 
 impl Kind {
@@ -35,6 +35,9 @@ impl Kind {
         })
     }
 }
+
+/// A piece as the file has it: its text, its score and what it is.
+pub(super) type RawPiece<'a> = (&'a str, f32, Kind);
 
 /// A model file, checked.
 pub(super) struct SentencePiece {
@@ -96,13 +99,13 @@ impl SentencePiece {
     }
 
     /// A model whose pieces (text, score, kind) another format holds. BOS and EOS are left to that.
-    pub(super) fn from_pieces(raw: Vec<(&str, f32, Kind)>, normalizer: Normalizer) -> Result<Self, String> {
+    pub(super) fn from_pieces(raw: Vec<RawPiece<'_>>, normalizer: Normalizer) -> Result<Self, String> {
         let byte_fallback = raw.iter().any(|(_, _, kind)| *kind == Kind::Byte);
         let spec = Spec { model_type: 2, byte_fallback, bos_id: -1, eos_id: -1, normalizer, ..Spec::default() };
         Self::build(raw, spec)
     }
 
-    fn build(raw: Vec<(&str, f32, Kind)>, spec: Spec) -> Result<Self, String> {
+    fn build(raw: Vec<RawPiece<'_>>, spec: Spec) -> Result<Self, String> {
         if raw.is_empty() {
             return Err("it holds no pieces; the file is damaged or something else".into());
         }
@@ -180,6 +183,40 @@ impl SentencePiece {
         let pieces = Pieces { pieces, strip_first_space: spec.normalizer.dummy_prefix };
         Ok(Self { bpe, pieces, ids, bos, eos })
     }
+}
+
+/// A model file with these pieces, which [`SentencePiece::parse`] reads as the same tokenizer.
+pub(super) fn to_bytes(raw: &[RawPiece<'_>], normalizer: Normalizer, [bos, eos]: [Option<u32>; 2]) -> Vec<u8> {
+    let mut model = Message::default();
+    for (text, score, kind) in raw {
+        let mut piece = Message::default();
+        piece.bytes(1, text.as_bytes());
+        piece.float(2, *score);
+        piece.int(3, *kind as i64);
+        model.bytes(1, &piece.0);
+    }
+    let unknown = raw.iter().position(|(_, _, kind)| *kind == Kind::Unknown).map_or(-1, |id| id as i64);
+    let id = |id: Option<u32>| id.map_or(-1, i64::from);
+    let has_bytes = raw.iter().any(|(_, _, kind)| *kind == Kind::Byte);
+    let mut trainer = Message::default();
+    let fields = [
+        (3, 2), // BPE
+        (4, raw.len() as i64),
+        (35, i64::from(has_bytes)),
+        (40, unknown),
+        (41, id(bos)),
+        (42, id(eos)),
+        (43, -1),
+    ];
+    fields.into_iter().for_each(|(number, value)| trainer.int(number, value));
+    model.bytes(2, &trainer.0);
+    let mut spec = Message::default();
+    spec.bytes(1, b"identity");
+    spec.int(3, i64::from(normalizer.dummy_prefix));
+    spec.int(4, i64::from(normalizer.remove_extra_whitespaces));
+    spec.int(5, i64::from(normalizer.escape_whitespaces));
+    model.bytes(3, &spec.0);
+    model.0
 }
 
 fn parse_piece(bytes: &[u8]) -> Result<(&str, f32, Kind), String> {

@@ -37,6 +37,11 @@ pub(super) fn add(suite: &mut Suite, group: &str, dir: &Path, at_least: usize) {
                 ensure!(tokenizer.decode(&got)? == input && streamed(&tokenizer, &got)? == input, "{input:?}");
             }
         }
+        let twin = as_files(&Checkpoint::open(&model_in(&dir))?)?;
+        for case in cases {
+            let input = text(case, "text")?;
+            ensure!(twin.encode(input, true)? == tokenizer.encode(input, true)?, "as files: {input:?}");
+        }
         println!("{title}: {} cases", cases.len());
         Ok(())
     });
@@ -48,6 +53,28 @@ fn open(file: &Gguf) -> anyhow::Result<Option<Tokenizer>> {
     // What lies beside the file is not its own.
     std::fs::write(folder.path().join("tokenizer.json"), "{")?;
     Ok(Tokenizer::from_checkpoint(&Checkpoint::open(folder.path())?)?)
+}
+
+/// The tokenizer of a GGUF file, written as the files of a Hugging Face folder and read from there.
+fn as_files(checkpoint: &Checkpoint) -> anyhow::Result<Tokenizer> {
+    let folder = tempfile::tempdir()?;
+    for (name, bytes) in Tokenizer::side_files(checkpoint)? {
+        std::fs::write(folder.path().join(name), bytes)?;
+    }
+    Tokenizer::open(folder.path())?.context("no files were written")
+}
+
+/// As [`as_files`], of a file that the suite makes: the same ids for `inputs`.
+fn same_as_files(file: &Gguf, inputs: &[&str]) -> Outcome {
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("model.gguf"), file.bytes())?;
+    let checkpoint = Checkpoint::open(folder.path())?;
+    let (own, files) = (Tokenizer::from_checkpoint(&checkpoint)?.context("no tokenizer")?, as_files(&checkpoint)?);
+    ensure!((own.bos(), own.eos(), own.adds_bos()) == (files.bos(), files.eos(), files.adds_bos()));
+    for input in inputs {
+        ensure!(own.encode(input, true)? == files.encode(input, true)?, "{input:?}");
+    }
+    Ok(())
 }
 
 fn texts(texts: &[&str]) -> Value {
@@ -80,6 +107,7 @@ fn sentencepiece() -> Outcome {
     let other = open(&other)?.context("no tokenizer")?;
     ensure!((other.bos(), other.eos(), other.adds_bos()) == (Some(9), Some(8), false));
     ensure!(other.encode("ab a", false)? == [6, 7] && other.decode(&[7, 5])? == " ab");
+    same_as_files(&ten_pieces(), &["", "ab a</s>", " b  a"])?;
     let mut bare = ten_pieces();
     bare.remove("tokenizer.ggml.token_type");
     bare.set("tokenizer.ggml.bos_token_id", Value::U32(u32::MAX));
@@ -117,6 +145,7 @@ fn llama3() -> Gguf {
 }
 
 fn byte_level() -> Outcome {
+    same_as_files(&llama3(), &["", "hello hello", "12341", "it's", "wholes", "a   b", "<|eot_id|>"])?;
     let tokenizer = open(&llama3())?.context("no tokenizer")?;
     let names = |text: &str| -> anyhow::Result<Vec<String>> {
         Ok(tokenizer.encode(text, false)?.iter().map(|id| tokenizer.piece(*id).unwrap_or_default()).collect())
