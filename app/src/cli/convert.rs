@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::devices::size;
+use super::globals::found;
 use super::progress::{LoadBar, until_interrupted};
 use super::{Globals, Interrupted, note, output};
 use crate::checkpoint::Files;
@@ -29,7 +30,7 @@ yet. Everything is streamed, and each file appears under its name only when it i
 
 --json: {\"path\":…,\"tensors\":N,\"bytes\":N,\"seconds\":…,\"beside\":[names of the other files that were written]}")]
 pub struct Args {
-    /// The checkpoint: a folder or a file
+    /// The checkpoint: a folder, a file, or OWNER/NAME of the cache
     #[arg(value_name = "IN", value_hint = clap::ValueHint::AnyPath)]
     pub input: PathBuf,
     /// The file to write
@@ -75,7 +76,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     );
     ensure!(args.force || !path.exists(), "{} is there already; --force replaces it", path.display());
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let files = Files::open(Some(input), &globals.lora, None)?;
+    let files = Files::open(Some(&found(input)?), &globals.loras()?, None)?;
     // Before the long work: there may be no words for it.
     let tied_embeddings = files.tensors.is_tied();
     let config = Config { tied_embeddings, ..files.config.clone() };

@@ -7,7 +7,6 @@ use anyhow::ensure;
 use guanaco_engine::gpu::{Gpu, GpuOptions};
 use guanaco_engine::kernels::KERNELS;
 use guanaco_engine::model::LoadOptions;
-use guanaco_engine::weights::Lora;
 
 use crate::checkpoint::{self, Files, LoraSpec};
 use crate::hub;
@@ -21,7 +20,8 @@ pub struct Globals {
     /// model that is part of this program]
     #[arg(long, global = true, value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
     pub model: Option<PathBuf>,
-    /// A LoRA to lay over the model: a PEFT folder, and how much of it (1 for all); may be given several times
+    /// A LoRA to lay over the model: a PEFT folder or OWNER/NAME of the cache, and how much of it (1 for all); may be given
+    /// several times
     #[arg(long, global = true, value_name = "PATH[=SCALE]", value_hint = clap::ValueHint::AnyPath)]
     pub lora: Vec<LoraSpec>,
     /// The GPU: an index of `guanaco devices`, a part of its name, vendor:device, or a backend [default: GUANACO_ADAPTER, or
@@ -84,19 +84,19 @@ impl Globals {
     /// # Errors
     /// As [`Files::open`].
     pub fn open_files(&self) -> anyhow::Result<Arc<Files>> {
-        let files = Files::open(self.model.as_deref(), &self.lora, self.context)?;
+        let files = Files::open(self.model.as_deref(), &self.loras()?, self.context)?;
         for warning in &files.config.warnings {
             super::note::warning(warning);
         }
         Ok(Arc::new(files))
     }
 
-    /// The LoRAs of `--lora`.
+    /// The LoRAs of `--lora`, each found where the hub's cache has it.
     ///
     /// # Errors
-    /// What is wrong with one of them.
-    pub fn loras(&self) -> guanaco_engine::Result<Vec<Lora>> {
-        self.lora.iter().map(LoraSpec::open).collect()
+    /// When one is not there.
+    pub fn loras(&self) -> anyhow::Result<Vec<LoraSpec>> {
+        self.lora.iter().map(|lora| Ok(LoraSpec { path: found(&lora.path)?, ..*lora })).collect()
     }
 
     /// What the model is called in messages.

@@ -17,7 +17,7 @@ use self::groups::Group;
 use super::devices::size;
 use super::globals::found;
 use super::{Globals, note, output};
-use crate::checkpoint::{self, context_len};
+use crate::checkpoint::{self, LoraSpec, context_len};
 
 /// Shows what a checkpoint holds and what it will take on a device; needs no GPU
 #[derive(clap::Args, Debug)]
@@ -159,7 +159,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     let path = args.path.as_deref().map(found).transpose()?.or_else(|| globals.model.clone());
     let checkpoint = checkpoint::open(path.as_deref())?;
     let config = Config::load(&checkpoint)?;
-    let loras = globals.loras()?;
+    let loras = globals.loras()?.iter().map(LoraSpec::open).collect::<guanaco_engine::Result<Vec<_>>>()?;
     // Finds what is missing or has the wrong shape.
     let tensors = resolve(Sources { checkpoint: &checkpoint, loras: &loras }, &config.dims())?;
     context_len(globals.context, config.max_seq_len)?;

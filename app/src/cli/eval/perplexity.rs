@@ -9,6 +9,7 @@ use guanaco_engine::model::{Llama, LoadProgress, Scorer};
 use serde::Serialize;
 
 use super::super::generate::no_tokenizer;
+use super::super::globals::found;
 use super::super::progress::{LoadBar, until_interrupted};
 use super::super::{Globals, Interrupted, input, note, output};
 use crate::checkpoint::Files;
@@ -85,12 +86,12 @@ pub(super) fn run(args: &Perplexity, globals: &Globals) -> anyhow::Result<()> {
     let stop = until_interrupted()?;
     let models: Vec<Option<PathBuf>> = match args.models.as_slice() {
         [] => vec![globals.model.clone()],
-        models => models.iter().cloned().map(Some).collect(),
+        models => models.iter().map(|model| found(model).map(Some)).collect::<anyhow::Result<_>>()?,
     };
     let mut rows: Vec<Row> = Vec::new();
     let mut first: Option<(Vec<u32>, Vec<f32>, usize)> = None;
     for path in models {
-        let mut files = Files::open(path.as_deref(), &globals.lora, globals.context)?;
+        let mut files = Files::open(path.as_deref(), &globals.loras()?, globals.context)?;
         for warning in &files.config.warnings {
             note::warning(warning);
         }
