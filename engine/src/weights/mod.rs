@@ -3,6 +3,7 @@
 pub mod blocks;
 pub mod convert;
 pub mod gptq;
+pub mod grid;
 pub mod lora;
 pub mod names;
 pub mod packed;
