@@ -4,6 +4,7 @@ pub mod check;
 mod config;
 mod llama;
 mod plan;
+pub mod quantize;
 mod rope;
 
 pub use config::{Config, MAX_SEQ_LEN};

@@ -3,6 +3,7 @@
 pub mod blocks;
 pub mod convert;
 pub mod gptq;
+pub mod gptq_write;
 pub mod grid;
 pub mod lora;
 pub mod names;
