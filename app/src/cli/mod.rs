@@ -17,6 +17,7 @@ mod note;
 mod output;
 mod progress;
 pub mod prompt;
+pub mod quantize;
 mod sampling;
 pub mod tokenize;
 
@@ -75,6 +76,7 @@ enum Command {
     Conformance(conformance::Args),
     Bench(bench::Args),
     Eval(eval::Args),
+    Quantize(quantize::Args),
     Completions(completions::Args),
 }
 
@@ -148,6 +150,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Conformance(args)) => conformance::run(args, &globals),
         Some(Command::Bench(args)) => bench::run(args, &globals),
         Some(Command::Eval(args)) => eval::run(args, &globals),
+        Some(Command::Quantize(args)) => quantize::run(args, &globals),
         Some(Command::Completions(args)) => completions::run(args, &globals),
         None => output::text(WELCOME),
     }
