@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Case, Rng, Step, launch, preferred, uniform};
+use super::{Case, Rng, Step, cpu_subgroup, launch, preferred, uniform};
 use crate::error::Result;
 use crate::gpu::{BoundBuffer, Buffer, Dispatch, Gpu, Launch, Recording, Tier, TwinBuffers};
 
@@ -21,12 +21,14 @@ pub struct Params {
 }
 
 /// The variants that run on `tier`.
-pub fn launches(_tier: &Tier) -> Vec<Launch> {
-    vec![launch("gram", "base", 64)]
+pub fn launches(tier: &Tier) -> Vec<Launch> {
+    let cpu = cpu_subgroup(tier).map(|size| launch("gram", "cpu_subgroup", size));
+    cpu.into_iter().chain([launch("gram", "base", 64)]).collect()
 }
 
 fn workgroups(params: Params, launch: &Launch) -> [u32; 3] {
-    [params.col_vecs.div_ceil(launch.invocations), params.n_rows / 8, 1]
+    let tiles = if launch.variant == "base" { 1 } else { 2 };
+    [params.col_vecs.div_ceil(launch.invocations * tiles), params.n_rows / 8, 1]
 }
 
 /// The reference.
@@ -88,7 +90,7 @@ impl Gram {
 /// What conformance runs.
 pub fn cases() -> Vec<Case> {
     // Tokens, columns, the first row and rows of the part; the last is a part of the 7B's down_proj.
-    let shapes = [(1, 8, 0, 8), (7, 64, 0, 64), (33, 96, 40, 24), (13, 288, 0, 288), (5, 11008, 8192, 16)];
+    let shapes = [(1, 8, 0, 8), (7, 64, 0, 64), (33, 96, 40, 24), (67, 640, 0, 640), (5, 11008, 8192, 16)];
     let case = |(seed, (n_tokens, cols, row_base, n_rows)): (usize, (usize, usize, usize, usize))| {
         let mut rng = Rng::new(seed as u64);
         let stride = cols + 8;
