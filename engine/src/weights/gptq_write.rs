@@ -125,14 +125,16 @@ pub struct GptqWriter<'a> {
     layout: RopeLayout,
     head_dim: usize,
     settings: Settings,
+    config: Value,
 }
 
 impl<'a> GptqWriter<'a> {
     /// Begins the file of a model of `dims` in `folder`. The tensors follow in the order of [`expected`].
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be created.
+    /// [`Error::Io`] when it cannot be created; [`Error::Format`] when the source's `config.json` is missing or damaged.
     pub fn create(folder: &Path, sources: Sources<'a>, dims: &Dims, settings: Settings) -> Result<Self> {
+        let config = config_json(sources.checkpoint, &settings)?;
         let mut tensors = Vec::new();
         for ExpectedTensor { role, name, shape, .. } in expected(dims) {
             match (shape.as_slice(), is_projection(role)) {
@@ -152,7 +154,7 @@ impl<'a> GptqWriter<'a> {
         }
         let writer = SafetensorsWriter::create(&folder.join(FILE), &tensors)?;
         let layout = sources.checkpoint.rope_layout();
-        Ok(Self { writer, folder: folder.to_owned(), sources, layout, head_dim: dims.head_dim, settings })
+        Ok(Self { writer, folder: folder.to_owned(), sources, layout, head_dim: dims.head_dim, settings, config })
     }
 
     /// Writes a tensor that stays as it is, in f16.
@@ -207,8 +209,8 @@ impl<'a> GptqWriter<'a> {
     pub fn finish(self) -> Result<()> {
         let checkpoint = self.sources.checkpoint;
         let mut files = vec![
-            ("config.json", pretty(config_json(checkpoint, &self.settings)?)?),
-            ("quantize_config.json", pretty(Value::Object(self.settings.json()))?),
+            ("config.json", pretty(&self.config)?),
+            ("quantize_config.json", pretty(&Value::Object(self.settings.json()))?),
         ];
         for name in SIDE_FILES {
             files.extend(checkpoint.file_bytes(name)?.map(|bytes| (name, bytes.into_owned())));
@@ -252,8 +254,8 @@ fn config_json(checkpoint: &Checkpoint, settings: &Settings) -> Result<Value> {
     Ok(Value::Object(config))
 }
 
-fn pretty(value: Value) -> Result<Vec<u8>> {
-    let mut text = serde_json::to_vec_pretty(&value).map_err(|error| Error::Request(error.to_string()))?;
+fn pretty(value: &Value) -> Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(value).map_err(|error| Error::Request(error.to_string()))?;
     text.push(b'\n');
     Ok(text)
 }
