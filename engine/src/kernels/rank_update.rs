@@ -3,7 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Case, Rng, launch, preferred, uniform};
+use super::{Case, Rng, cpu_subgroup, launch, preferred, uniform};
 use crate::error::Result;
 use crate::gpu::{BoundBuffer, Buffer, Dispatch, Gpu, Launch, Recording, Tier, TwinBuffers};
 
@@ -28,12 +28,14 @@ pub struct Params {
 }
 
 /// The variants that run on `tier`.
-pub fn launches(_tier: &Tier) -> Vec<Launch> {
-    vec![launch("rank_update", "base", 64)]
+pub fn launches(tier: &Tier) -> Vec<Launch> {
+    let cpu = cpu_subgroup(tier).map(|size| launch("rank_update", "cpu_subgroup", size));
+    cpu.into_iter().chain([launch("rank_update", "base", 64)]).collect()
 }
 
 fn workgroups(params: Params, launch: &Launch) -> [u32; 3] {
-    [params.row_vecs.div_ceil(launch.invocations), params.n_cols / 8, 1]
+    let fours = if launch.variant == "base" { 1 } else { 2 };
+    [params.row_vecs.div_ceil(launch.invocations * fours), params.n_cols / 8, 1]
 }
 
 /// The reference.

@@ -5,6 +5,8 @@
 //! several passes. As in AutoGPTQ (`auto_gptq/quantization/gptq.py`), a group's grid follows from its columns as they are when the
 //! group's turn comes.
 
+use std::cmp::Ordering;
+
 use super::factor::Factor;
 use crate::error::Result;
 use crate::gpu::{Buffer, Gpu, Recording, Role};
@@ -240,18 +242,22 @@ impl<'a> Pass<'a> {
         let block_len = BLOCK.min(n);
         for first in (0..n).step_by(block_len) {
             let n_terms = block_len.min(n - first);
-            let h: Vec<f32> = (first..first + n_terms)
-                .flat_map(|i| (0..n).map(move |j| (i, j)))
-                .map(|(i, j)| self.inputs.product(i, j))
-                .collect();
+            // One triangle is enough: each pair of places counts twice.
+            let product = |i: usize, j: usize| match i.cmp(&j) {
+                Ordering::Less => 2.0 * self.inputs.product(i, j),
+                Ordering::Equal => self.inputs.product(i, j),
+                Ordering::Greater => 0.0,
+            };
+            let rows_of = first..first + n_terms;
+            let h: Vec<f32> = rows_of.flat_map(|i| (first..n).map(move |j| product(i, j))).collect();
             gpu.write(&self.u, 0, bytemuck::cast_slice(&h))?;
             let params = rank_update::Params {
                 row_vecs: rows as u32 / 4,
                 n_terms: n_terms as u32,
                 e_row: first as u32,
-                n_cols: n as u32,
-                to: 0,
-                u_vecs: n as u32 / 4,
+                n_cols: (n - first) as u32,
+                to: first as u32,
+                u_vecs: (n - first) as u32 / 4,
                 u_from: 0,
             };
             let mut list = Recording::new(true);
