@@ -9,6 +9,8 @@ use serde_json::Value;
 
 #[path = "command/golden.rs"]
 mod golden;
+#[path = "command/quantize.rs"]
+mod quantize;
 
 const NO_GOLDEN: &str = "no ../shared/golden beside this clone, and GUANACO_GOLDEN is not set";
 
@@ -17,6 +19,7 @@ fn main() -> ExitCode {
     usage(&mut suite);
     embedded(&mut suite);
     bad_input(&mut suite);
+    quantize::cases(&mut suite);
     #[cfg(unix)]
     interrupts(&mut suite);
     match golden_dir() {
@@ -96,6 +99,7 @@ fn usage(suite: &mut Suite) {
             "conformance",
             "bench",
             "eval",
+            "quantize",
             "completions",
         ] {
             ensure!(help.contains(&format!("\n  {name} ")), "{name} is not in --help:\n{help}");

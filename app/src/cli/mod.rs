@@ -20,6 +20,7 @@ mod progress;
 pub mod prompt;
 #[cfg(feature = "hub-plain")]
 pub mod pull;
+pub mod quantize;
 mod sampling;
 pub mod tokenize;
 
@@ -82,6 +83,7 @@ enum Command {
     Conformance(conformance::Args),
     Bench(bench::Args),
     Eval(eval::Args),
+    Quantize(quantize::Args),
     Completions(completions::Args),
 }
 
@@ -173,6 +175,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Conformance(args)) => conformance::run(args, &globals),
         Some(Command::Bench(args)) => bench::run(args, &globals),
         Some(Command::Eval(args)) => eval::run(args, &globals),
+        Some(Command::Quantize(args)) => quantize::run(args, &globals),
         Some(Command::Completions(args)) => completions::run(args, &globals),
         None => output::text(WELCOME),
     }

@@ -9,11 +9,14 @@ mod case;
 pub mod conformance;
 pub mod embed;
 pub mod gather;
+pub mod gptq_block;
+pub mod gram;
 pub mod linear;
 pub mod lora_merge;
 pub mod matmul;
 pub mod matvec;
 pub mod matvec_quant;
+pub mod rank_update;
 pub mod rms_norm;
 pub mod rope_kv;
 pub mod swiglu;
@@ -46,6 +49,8 @@ pub static KERNELS: &[Kernel] = &[
     kernel("attention", "attention", "base", attention::twin, attention::launches, attention::cases),
     kernel("embed", "embed", "base", embed::twin, embed::launches, embed::cases),
     kernel("gather", "gather", "base", gather::twin, gather::launches, gather::cases),
+    kernel("gptq_block", "gptq_block", "base", gptq_block::twin, gptq_block::launches, gptq_block::cases),
+    kernel("gram", "gram", "base", gram::twin, gram::launches, gram::cases),
     kernel("lora_merge", "lora_merge", "base", lora_merge::twin, lora_merge::launches, lora_merge::cases),
     kernel("matmul", "matmul", "base", matmul::twin, matmul::launches, matmul::cases),
     kernel("matmul_q4", "matmul", "q4", matmul::twin_q4, matmul::launches_q4, matmul::cases_q4),
@@ -55,6 +60,7 @@ pub static KERNELS: &[Kernel] = &[
     kernel("matvec_q4", "matvec_quant", "q4", matvec_quant::twin_q4, matvec_quant::launches_q4, matvec_quant::cases_q4),
     kernel("matvec_q6", "matvec_quant", "q6", matvec_quant::twin_q6, matvec_quant::launches_q6, matvec_quant::cases_q6),
     kernel("matvec_q8", "matvec_quant", "q8", matvec_quant::twin_q8, matvec_quant::launches_q8, matvec_quant::cases_q8),
+    kernel("rank_update", "rank_update", "base", rank_update::twin, rank_update::launches, rank_update::cases),
     kernel("rms_norm", "rms_norm", "base", rms_norm::twin, rms_norm::launches, rms_norm::cases),
     kernel("rope_kv", "rope_kv", "base", rope_kv::twin, rope_kv::launches, rope_kv::cases),
     kernel("swiglu", "swiglu", "base", swiglu::twin, swiglu::launches, swiglu::cases),
@@ -177,8 +183,11 @@ mod tests {
             "attention" => size_of::<super::attention::Params>(),
             "embed" => size_of::<super::embed::Params>(),
             "gather" => size_of::<super::gather::Params>(),
+            "gptq_block" => size_of::<super::gptq_block::Params>(),
+            "gram" => size_of::<super::gram::Params>(),
             "lora_merge" => size_of::<super::lora_merge::Params>(),
             "matmul" | "matvec" | "matvec_quant" => size_of::<super::matvec::Params>(),
+            "rank_update" => size_of::<super::rank_update::Params>(),
             "rms_norm" => size_of::<super::rms_norm::Params>(),
             "rope_kv" => size_of::<super::rope_kv::Params>(),
             "swiglu" => size_of::<super::swiglu::Params>(),

@@ -14,6 +14,8 @@
 //! Everything is bound at load. A step writes its position and tokens, records a plain list of dispatches, submits it once,
 //! and reads the logits back.
 
+pub(super) mod layerwise;
+
 use std::sync::Arc;
 
 use super::plan::{self, LoadOptions, Shapes};
@@ -441,7 +443,8 @@ impl<'a> Loader<'a> {
         };
         let (mut rotations, mut attentions) = (Vec::new(), Vec::new());
         for slot in 0..shapes.kv.n_slots {
-            let [k_cache, v_cache] = cache.layer(slot, layer)?;
+            // A cache of one layer serves layers that are run one by one.
+            let [k_cache, v_cache] = cache.layer(slot, layer % shapes.kv.n_layers.max(1))?;
             let wiring = rope_kv::Wiring { step: &s.step, qkv: &s.qkv, rope, q_out: &s.q, k_cache, v_cache };
             rotations.push(RopeKv::new(gpu, "rope_kv", rope_params, wiring)?);
             let caches = [k_cache, v_cache];

@@ -5,6 +5,7 @@ mod config;
 mod llama;
 mod metadata;
 mod plan;
+pub mod quantize;
 mod rope;
 mod score;
 mod to_config;

@@ -4,6 +4,8 @@ pub mod blocks;
 pub mod convert;
 pub mod export;
 pub mod gptq;
+pub mod gptq_write;
+pub mod grid;
 pub mod lora;
 pub mod names;
 pub mod packed;
