@@ -85,7 +85,7 @@ impl Plan {
     /// Asks the hub what `name` has and chooses the files, of which `pick` may name the weights.
     ///
     /// # Errors
-    /// When the hub does not answer, does not have it or does not give it; when [`files::choose`] finds nothing to take.
+    /// When the hub does not answer, does not have it or does not give it; when it has nothing to take.
     pub fn new(client: &Client, cache: Cache, name: ModelName, pick: Option<&str>) -> anyhow::Result<Self> {
         let repo = Repo::model(name.id());
         let path = format!("/api/models/{}/revision/{}?blobs=true", name.id(), escaped(name.revision()));
