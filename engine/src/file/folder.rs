@@ -1,4 +1,4 @@
-//! The folder of a checkpoint: on disk, or files that are part of the program.
+//! The folder of a checkpoint: on disk, or files in memory.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::FileBytes;
 use super::foreign;
+use super::map::InMemory;
 use crate::error::{Error, Result};
 
 /// The most names that a listing keeps: more than any checkpoint has files.
@@ -17,8 +18,12 @@ const MAX_LISTED: usize = 4096;
 pub(super) enum Folder {
     /// A folder on disk.
     Disk(PathBuf),
-    /// Files in the program: names and bytes.
-    Static(Vec<(&'static str, &'static [u8])>),
+    /// Files in memory: names and bytes.
+    Memory {
+        /// What stands in messages in place of a path.
+        label: &'static str,
+        files: Vec<(Cow<'static, str>, InMemory)>,
+    },
 }
 
 impl Folder {
@@ -26,7 +31,7 @@ impl Folder {
     pub(super) fn path(&self, name: &str) -> PathBuf {
         match self {
             Self::Disk(folder) => folder.join(name),
-            Self::Static(_) => Path::new("(embedded model)").join(name),
+            Self::Memory { label, .. } => Path::new(label).join(name),
         }
     }
 
@@ -34,7 +39,7 @@ impl Folder {
     pub(super) fn has(&self, name: &str) -> bool {
         match self {
             Self::Disk(folder) => folder.join(name).exists(),
-            Self::Static(files) => files.iter().any(|(known, _)| *known == name),
+            Self::Memory { .. } => self.in_memory(name).is_some(),
         }
     }
 
@@ -45,10 +50,15 @@ impl Folder {
                 let entries = std::fs::read_dir(folder).map_err(|error| Error::io("list", folder, error))?;
                 entries.take(MAX_LISTED).filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
             }
-            Self::Static(files) => files.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            Self::Memory { files, .. } => files.iter().map(|(name, _)| name.clone().into_owned()).collect(),
         };
         names.sort();
         Ok(names)
+    }
+
+    fn in_memory(&self, name: &str) -> Option<&InMemory> {
+        let Self::Memory { files, .. } = self else { return None };
+        files.iter().find(|(known, _)| known == name).map(|(_, bytes)| bytes)
     }
 
     /// Maps the file `name`.
@@ -56,9 +66,9 @@ impl Folder {
         let path = self.path(name);
         match self {
             Self::Disk(_) => FileBytes::open(&path),
-            Self::Static(files) => match files.iter().find(|(known, _)| *known == name) {
-                Some((_, bytes)) => Ok(FileBytes::from_static(path, bytes)),
-                None => Err(Error::format(&path, "the embedded model has no such file")),
+            Self::Memory { .. } => match self.in_memory(name) {
+                Some(bytes) => Ok(FileBytes::in_memory(path, bytes.clone())),
+                None => Err(Error::format(&path, "the model in memory has no such file")),
             },
         }
     }
@@ -68,8 +78,9 @@ impl Folder {
     pub(super) fn read(&self, name: &str, limit: usize) -> Result<Option<Cow<'static, [u8]>>> {
         let path = self.path(name);
         let bytes = match self {
-            Self::Static(files) => match files.iter().find(|(known, _)| *known == name) {
-                Some((_, bytes)) => Cow::Borrowed(*bytes),
+            Self::Memory { .. } => match self.in_memory(name) {
+                Some(InMemory::Static(bytes)) => Cow::Borrowed(*bytes),
+                Some(InMemory::Shared(bytes)) => Cow::Owned(bytes.to_vec()),
                 None => return Ok(None),
             },
             Self::Disk(_) => {

@@ -1,4 +1,5 @@
-//! The bytes of one file: a read-only memory map, or a slice that lives in the program (the embedded model).
+//! The bytes of one file: a read-only memory map, or bytes in memory: a part of the program (the embedded model), or what somebody
+//! hands over.
 //!
 //! This is the one place with `unsafe` for memory maps. A map has one hazard that no check can remove: when another
 //! process shortens the file while it is mapped, the next access to the lost part ends the program with a bus error. It
@@ -7,6 +8,7 @@
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use memmap2::Mmap;
 
@@ -22,7 +24,25 @@ pub struct FileBytes {
 #[derive(Debug)]
 enum Source {
     Map(Mmap),
+    Memory(InMemory),
+}
+
+/// Bytes that no file on disk holds.
+#[derive(Debug, Clone)]
+pub(super) enum InMemory {
+    /// A part of the program.
     Static(&'static [u8]),
+    /// Somebody's own.
+    Shared(Arc<[u8]>),
+}
+
+impl InMemory {
+    pub(super) fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Static(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
 }
 
 impl FileBytes {
@@ -57,14 +77,18 @@ impl FileBytes {
 
     /// Bytes that are part of the program; `path` is only a name for messages.
     pub fn from_static(path: PathBuf, bytes: &'static [u8]) -> Self {
-        Self { path, source: Source::Static(bytes) }
+        Self::in_memory(path, InMemory::Static(bytes))
+    }
+
+    pub(super) fn in_memory(path: PathBuf, bytes: InMemory) -> Self {
+        Self { path, source: Source::Memory(bytes) }
     }
 
     /// The whole file.
     pub fn as_slice(&self) -> &[u8] {
         match &self.source {
             Source::Map(map) => map,
-            Source::Static(bytes) => bytes,
+            Source::Memory(bytes) => bytes.as_slice(),
         }
     }
 

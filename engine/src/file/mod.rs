@@ -31,6 +31,7 @@ pub use write::{NewTensor, SafetensorsWriter, write_file};
 use crate::error::{Error, Result};
 use deflated::Deflated;
 use folder::Folder;
+use map::InMemory;
 
 /// The largest tokenizer: Llama 3's has 9 MB, those with 250,000 pieces have 17.
 const MAX_TOKENIZER: usize = 32 << 20;
@@ -192,7 +193,21 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::open`].
     pub fn from_static(files: &[(&'static str, &'static [u8])]) -> Result<Self> {
-        let folder = Folder::Static(files.to_vec());
+        let files = files.iter().map(|(name, bytes)| ((*name).into(), InMemory::Static(bytes))).collect();
+        Self::in_memory(Folder::Memory { label: "(embedded model)", files })
+    }
+
+    /// A checkpoint whose files are in memory: the name and the bytes of each, as they would stand in a folder. The tensors stay
+    /// where they are.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn from_bytes(files: Vec<(String, Vec<u8>)>) -> Result<Self> {
+        let shared = |(name, bytes): (String, Vec<u8>)| (name.into(), InMemory::Shared(bytes.into()));
+        Self::in_memory(Folder::Memory { label: "(memory)", files: files.into_iter().map(shared).collect() })
+    }
+
+    fn in_memory(folder: Folder) -> Result<Self> {
         let (files, index) = shards::open(&folder, None)?;
         Ok(Self { path: folder.path(""), folder, files, index })
     }

@@ -19,6 +19,7 @@
 //!   say so in [`Prompt::dropped`] and [`Prompt::notices`].
 //! - **Stops**: [`Prompt::stop`] are texts, [`Prompt::stop_ids`] ids; EOS always stops besides.
 
+mod bounded;
 mod build;
 mod character;
 mod conversation;
@@ -33,4 +34,4 @@ pub use conversation::{Character, Conversation, Keywords, Message, Role, Source,
 pub use language::Language;
 pub use neutralise::{Neutralised, Place};
 pub use presets::{Preset, SectionKind};
-pub use template::read_chat_template;
+pub use template::{chat_template_in, read_chat_template};

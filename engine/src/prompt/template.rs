@@ -1,7 +1,7 @@
 //! Chat templates: the Jinja program that a checkpoint brings to write its own prompt.
 //!
-//! A template is code from a file, so it gets a budget: fuel for its steps and for the memory they take, and a limit on what
-//! it prints. It sees the messages and a clock, and can read and write nothing else. What it may use is what transformers
+//! A template is code from a file, so it gets a budget: fuel for its steps and for the memory they take, a limit on what it
+//! prints, and one on its values ([`super::bounded`]). It sees the messages and a clock, and can read and write nothing else. What it may use is what transformers
 //! offers: `messages`, `add_generation_prompt`, `bos_token`, `eos_token`, `raise_exception`, `strftime_now`, methods of
 //! Python's `str` and `dict`, and blocks that swallow the line end behind them (`trim_blocks`, `lstrip_blocks`).
 //! Source: <https://github.com/huggingface/transformers/blob/main/src/transformers/utils/chat_template_utils.py>.
@@ -14,11 +14,13 @@ use minijinja::{Environment, ErrorKind, State, Value, context};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
+use super::bounded::{Program, watch};
 use crate::error::{Error, Result};
 use crate::file::file_bytes;
 
-/// Steps of a template, and 64 bytes of memory each (minijinja's measure): 128 MB at most.
-const FUEL: u64 = 2_000_000;
+/// Steps of a template, and 64 bytes of memory each (minijinja's measure): 32 MB, and up to four times that for a moment, since a
+/// text that is padded exists in several stages.
+const FUEL: u64 = 500_000;
 /// What a template may print.
 const MAX_OUTPUT: usize = 16 << 20;
 /// A template itself is not longer than this.
@@ -55,10 +57,17 @@ pub fn read_chat_template(dir: &Path) -> Result<Option<String>> {
         return Ok(Some(text));
     }
     let Some(bytes) = file_bytes(dir, "tokenizer_config.json")? else { return Ok(None) };
-    let path = dir.join("tokenizer_config.json");
-    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
+    chat_template_in(&bytes, &dir.join("tokenizer_config.json"))
+}
+
+/// The chat template that the bytes of a `tokenizer_config.json` hold; `path` is for messages.
+///
+/// # Errors
+/// As [`read_chat_template`].
+pub fn chat_template_in(bytes: &[u8], path: &Path) -> Result<Option<String>> {
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     let Templates { chat_template } = serde_json::from_slice(bytes)
-        .map_err(|error| Error::format(&path, format!("tokenizer_config.json: not valid JSON: {error}")))?;
+        .map_err(|error| Error::format(path, format!("tokenizer_config.json: not valid JSON: {error}")))?;
     match chat_template {
         Json::Null => Ok(None),
         Json::String(template) => Ok(Some(template)),
@@ -66,10 +75,10 @@ pub fn read_chat_template(dir: &Path) -> Result<Option<String>> {
             let default = list.iter().find(|entry| entry["name"] == "default");
             match default.and_then(|entry| entry["template"].as_str()) {
                 Some(template) => Ok(Some(template.to_owned())),
-                None => Err(Error::format(&path, "field `chat_template`: a list without one named \"default\"")),
+                None => Err(Error::format(path, "field `chat_template`: a list without one named \"default\"")),
             }
         }
-        _ => Err(Error::format(&path, "field `chat_template`: expected a string or a list")),
+        _ => Err(Error::format(path, "field `chat_template`: expected a string or a list")),
     }
 }
 
@@ -88,7 +97,7 @@ pub(super) fn render(template: &str, view: &View<'_>) -> Result<String, Failure>
     }
     let mut environment = Environment::new();
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(failure)?;
-    environment.set_syntax(syntax);
+    environment.set_syntax(syntax.clone());
     environment.set_fuel(Some(FUEL));
     environment.set_recursion_limit(64);
     environment.set_unknown_method_callback(method);
@@ -105,10 +114,15 @@ pub(super) fn render(template: &str, view: &View<'_>) -> Result<String, Failure>
         bos_token => view.bos_token,
         eos_token => view.eos_token,
     };
-    let template = environment.template_from_str(template).map_err(failure)?;
-    let mut out = Bounded(Vec::new());
-    template.render_captured_to(values, &mut out).map_err(failure)?;
-    String::from_utf8(out.0).map_err(|error| Failure::Other(Error::Prompt(format!("chat template: {error}"))))
+    // It prints every variable, and transformers has no such function.
+    environment.remove_global("debug");
+    watch(&mut environment);
+    let text = Program::compile(template, syntax).map_err(failure)?.run(&environment, values).map_err(failure)?;
+    if text.len() > MAX_OUTPUT {
+        let detail = format!("chat template: it prints more than {MAX_OUTPUT} bytes");
+        return Err(Failure::Other(Error::Prompt(detail)));
+    }
+    Ok(text)
 }
 
 /// Marks an error as the template's own.
@@ -132,23 +146,6 @@ fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Resul
         ("join", [list]) if is_text => state.apply_filter("join", &[list.clone(), value.clone()]),
         ("format", _) if is_text => Err(minijinja::Error::from(ErrorKind::UnknownMethod)),
         _ => minijinja_contrib::pycompat::unknown_method_callback(state, value, name, args),
-    }
-}
-
-/// Refuses more than [`MAX_OUTPUT`].
-struct Bounded(Vec<u8>);
-
-impl std::io::Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if self.0.len() + bytes.len() > MAX_OUTPUT {
-            return Err(std::io::Error::other(format!("it prints more than {MAX_OUTPUT} bytes")));
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }
 
@@ -262,6 +259,28 @@ mod tests {
             ("{% macro f(x) %}[{{ x }}]{% endmacro %}{{ f(eos_token) }}", "[</s>]"),
             ("{{ strftime_now('%d %b %Y %H:%M %A %j') }}", "29 Feb 2024 12:34 Thursday 060"),
             ("{{ 'tools' is defined }}{{ tools is defined }}", "TrueFalse"),
+            (
+                "{% for a in [3, 4] %}{{ loop.index }}{% if a in [4] and 1 < a <= 4 %}!{% endif %}{% else %}-{% endfor %}",
+                "12!",
+            ),
+            (
+                "{{ 1 if [1, (2, 3)] == [1] + [(2, 3)] else 2 }}{% set x = [1, 2] %}{{ (x * 2)[1:][::-1] }}{{ (1, 2) }}",
+                "1[2, 1, 2](1, 2)",
+            ),
+            (
+                "{% macro f(x, y=[1]) %}{{ caller(x) }}{{ y }}{% endmacro %}{% call(z) f(2) %}{{ z }}{% endcall %}",
+                "2[1]",
+            ),
+            ("{% for a in [[1, [2]], 3] recursive %}{{ loop(a) if a is iterable else a }}{% endfor %}", "123"),
+            (
+                "{% set ns = namespace(a=[]) %}{% for i in range(3) %}{% set ns.a = ns.a + [i] %}{% endfor %}{{ ns.a }}",
+                "[0, 1, 2]",
+            ),
+            (
+                "{% for k, v in {'a': 1, 'b': 2}.items() %}{{ k }}{{ v }}{% endfor %}{{ {'a': {'b': 1}}['a'].b }}",
+                "a1b21",
+            ),
+            ("{% filter upper %}x{% endfilter %}{{ [1] | length }}{{ none is none }}", "X1True"),
         ] {
             assert_eq!(run(template).as_deref(), Ok(expected), "{template}");
         }
@@ -279,6 +298,22 @@ mod tests {
             "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
             "{{ '%99999999d' | format(1) }}",
             "{% include '/etc/passwd' %}",
+            "{{ [1] * 99999999 }}",
+            "{{ 3 in [1] * 99999999 }}",
+            "{% if x %}{% macro f(a=[1] * 99999999 == 1) %}{% endmacro %}{% endif %}",
+            "{% set x = [1] %}{{ (x * 99999999) == x * 99999999 }}",
+            "{% set x = [1] * 99999999 %}{{ x == [1] * 99999999 }}",
+            "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
+            "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x | tojson }}",
+            "{% set ns = namespace(x=[1]) %}{% for i in range(9000) %}{% set ns.x = [ns.x] %}{% endfor %}",
+            "{% set ns = namespace(x={}) %}{% for i in range(9000) %}{% set ns.x = {'a': ns.x} %}{% endfor %}",
+            "{% set ns = namespace(x=[1]) %}{% for i in range(9000) %}{% set ns.x = ns.x | batch(1) %}{% endfor %}",
+            "{% set ns = namespace() %}{% set ns.x = ns %}{{ ns }}",
+            "{% set ns = namespace() %}{% set ns.x = [ns] %}{{ ns }}",
+            "{% set ns = namespace() %}{% set ns.x = {'a': ns} %}{{ ns }}",
+            "{% set a = namespace() %}{% set b = namespace(a=a) %}{% set a.b = b %}{{ a }}",
+            "{{ range(100000) | list | map('string') | zip(range(100000), range(100000)) | list }}",
+            "{{ debug() }}",
             "{{ messages.__class__.__mro__ }}",
             "{% for",
         ] {

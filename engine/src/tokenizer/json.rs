@@ -11,6 +11,7 @@ use std::sync::{Once, OnceLock};
 
 use serde_json::Value;
 
+use super::growth;
 use super::piece::{Piece, Pieces, byte_of};
 use crate::error::{Error, Result};
 
@@ -45,6 +46,7 @@ impl Json {
         }
         let root: Value = serde_json::from_slice(bytes).map_err(|error| fail(format!("not valid JSON: {error}")))?;
         let vocabulary = Vocabulary::read(&root).map_err(&fail)?;
+        growth::check(&root).map_err(&fail)?;
         let pieces = vocabulary.pieces(&root).map_err(&fail)?;
         drop(root);
         let loaded = quietly(|| tokenizers::Tokenizer::from_bytes(bytes));

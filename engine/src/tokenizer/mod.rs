@@ -11,6 +11,7 @@
 
 mod bpe;
 mod gguf;
+mod growth;
 mod json;
 mod piece;
 mod protobuf;

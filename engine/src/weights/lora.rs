@@ -114,6 +114,19 @@ impl Lora {
         Ok(Self { checkpoint, weight, config, path: folder.to_owned() })
     }
 
+    /// The adapter whose tensors and `adapter_config.json` are in `checkpoint`; otherwise as [`Lora::open`].
+    ///
+    /// # Errors
+    /// As [`Lora::open`].
+    pub fn from_checkpoint(checkpoint: Checkpoint, weight: f64) -> Result<Self> {
+        let path = checkpoint.side_path(CONFIG);
+        let Some(bytes) = checkpoint.file_bytes(CONFIG)? else {
+            return Err(Error::format(&path, "missing: a LoRA is a folder with adapter_config.json"));
+        };
+        let config = Config::parse(&bytes, &path)?;
+        Ok(Self { path: checkpoint.path().to_owned(), checkpoint, weight, config })
+    }
+
     /// Its tensors.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
