@@ -16,8 +16,8 @@ use crate::hub;
 #[command(next_help_heading = "Options of every command")]
 pub struct Globals {
     /// The model: a Hugging Face folder, a file (.safetensors or PyTorch's .bin with its config.json beside it, .gguf), or
-    /// OWNER/NAME (or OWNER/NAME@REVISION) for one in the Hugging Face cache (`guanaco pull`; a folder of that name wins) [default: the small
-    /// model that is part of this program]
+    /// OWNER/NAME (or OWNER/NAME@REVISION) for one in the Hugging Face cache (`guanaco pull`; a folder of that name wins)
+    /// [default: the small model that is part of this program]
     #[arg(long, global = true, value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
     pub model: Option<PathBuf>,
     /// A LoRA to lay over the model: a PEFT folder or OWNER/NAME of the cache, and how much of it (1 for all); may be given
