@@ -4,7 +4,7 @@
 # orders adapters itself.
 export NODEVICE_SELECT = 1
 
-.PHONY: demo test adapters eval check-targets check-shaders-tint
+.PHONY: demo test adapters eval fuzz check-targets check-shaders-tint
 
 # Talks with a model in the terminal; without a terminal, plays a scripted conversation.
 demo:
@@ -20,6 +20,10 @@ test:
 # The embedded model on its held-out dialogues: exact match for each skill and language, at least 90 % in each.
 eval:
 	@cargo run --release -p guanaco -- eval dialogues tests/data/tiny-guanaco/heldout.jsonl --min 90
+
+# Everything that reads a file, on more than ten million inputs (see scripts/fuzz); takes half an hour, and is not part of `test`.
+fuzz:
+	@scripts/fuzz
 
 # Only fetches the additional software drivers (see scripts/adapters).
 adapters:

@@ -3,7 +3,9 @@
 //! A suite is a list of named cases (`libtest-mimic` trials), so that each fixture file and each adapter is a test of its own
 //! and can be picked by name: `cargo test -p guanaco-tests --test golden -- rope_llama3`.
 
+pub mod counting;
 pub mod device;
+pub mod fuzz;
 pub mod generate;
 pub mod gguf;
 pub mod layers;

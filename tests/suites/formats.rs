@@ -10,17 +10,19 @@ use guanaco_engine::file::Checkpoint;
 use guanaco_engine::model::Config;
 use guanaco_engine::weights::convert::{Target, padded};
 use guanaco_engine::weights::{Lora, Sources, names};
+use guanaco_tests::counting::{self, Counting};
 use guanaco_tests::{Outcome, Suite, golden_dir, model_in};
 use serde::Deserialize;
 
 #[path = "formats/built.rs"]
 mod built;
-#[path = "formats/counting.rs"]
-mod counting;
 #[path = "formats/gguf.rs"]
 mod gguf;
 #[path = "formats/pytorch.rs"]
 mod pytorch;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 /// What a broken file may cost.
 const MAX_MEMORY: usize = 200 << 20;

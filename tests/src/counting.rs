@@ -1,13 +1,12 @@
-//! An allocator that counts, so that a case can say how much memory a broken file made the reader take.
+//! An allocator that counts, so that a case can say how much memory a broken file made the reader take. A suite that asks makes it
+//! its own: `#[global_allocator] static ALLOCATOR: Counting = Counting;`. In others [`peak`] is 0.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 /// Counts what the current thread allocates: each case runs on its own.
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+#[derive(Debug)]
+pub struct Counting;
 
 thread_local! {
     static USED: Cell<isize> = const { Cell::new(0) };
@@ -15,7 +14,7 @@ thread_local! {
 }
 
 /// Runs `run`; also the most bytes that it held at once.
-pub(super) fn peak<T>(run: impl FnOnce() -> T) -> (T, usize) {
+pub fn peak<T>(run: impl FnOnce() -> T) -> (T, usize) {
     USED.with(|used| used.set(0));
     PEAK.with(|peak| peak.set(0));
     let result = run();
