@@ -8,6 +8,7 @@
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 # The release of a Debian machine; "stable" elsewhere.
+# shellcheck disable=SC1091,SC2015 # a file of the system; either way the answer may be empty
 codename=$(. /etc/os-release 2>/dev/null && if [ "${ID:-}" = debian ]; then printf '%s' "${VERSION_CODENAME:-}"; fi || true)
 codename=${codename:-stable}
 
