@@ -17,6 +17,7 @@ use serde_json::Value as Json;
 use super::bounded::{Program, watch};
 use crate::error::{Error, Result};
 use crate::file::file_bytes;
+use crate::tokenizer::quietly;
 
 /// Steps of a template, and 64 bytes of memory each (minijinja's measure): 32 MB, and up to four times that for a moment, since a
 /// text that is padded exists in several stages.
@@ -117,7 +118,11 @@ pub(super) fn render(template: &str, view: &View<'_>) -> Result<String, Failure>
     // It prints every variable, and transformers has no such function.
     environment.remove_global("debug");
     watch(&mut environment);
-    let text = Program::compile(template, syntax).map_err(failure)?.run(&environment, values).map_err(failure)?;
+    let run = || Program::compile(template, syntax)?.run(&environment, values);
+    let Ok(text) = quietly(run) else {
+        return Err(Failure::Other(Error::Prompt("chat template: minijinja failed on this template".to_owned())));
+    };
+    let text = text.map_err(failure)?;
     if text.len() > MAX_OUTPUT {
         let detail = format!("chat template: it prints more than {MAX_OUTPUT} bytes");
         return Err(Failure::Other(Error::Prompt(detail)));
@@ -314,6 +319,7 @@ mod tests {
             "{% set a = namespace() %}{% set b = namespace(a=a) %}{% set a.b = b %}{{ a }}",
             "{{ range(100000) | list | map('string') | zip(range(100000), range(100000)) | list }}",
             "{{ debug() }}",
+            "{{ '%(ы' | format(1) }}",
             "{{ messages.__class__.__mro__ }}",
             "{% for",
         ] {

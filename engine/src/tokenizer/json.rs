@@ -3,16 +3,15 @@
 //! The file is checked before the crate sees it: the crate indexes out of bounds on a merge whose result is no token, gives
 //! an added token another id than the file says, and obeys a stored truncation length.
 
-use std::cell::Cell;
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Once, OnceLock};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
 use super::growth;
 use super::piece::{Piece, Pieces, byte_of};
+use super::quiet::quietly;
 use crate::error::{Error, Result};
 
 /// The most that a file may hold by [`weight`]: twice a vocabulary of 262,144 pieces with 515,000 merges, the largest known.
@@ -117,31 +116,6 @@ fn weight(json: &[u8]) -> usize {
         }
     }
     weight
-}
-
-thread_local! {
-    /// Whether this thread is inside [`quietly`].
-    static QUIET: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Calls the crate. It indexes and has `expect`s on its way: a file that meets one must not end the program, nor print a
-/// panic's report before the error that the user gets. The program's own hook reports every other panic as before.
-fn quietly<T>(call: impl FnOnce() -> T) -> std::thread::Result<T> {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let report = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            // Where the thread ends, the flag is gone, and nothing is quiet.
-            if !QUIET.try_with(Cell::get).unwrap_or(false) {
-                report(panic);
-            }
-        }));
-    });
-    QUIET.set(true);
-    // What the crate left half done is not used again: neither the file's tokenizer nor the text's ids are kept.
-    let result = catch_unwind(AssertUnwindSafe(call));
-    QUIET.set(false);
-    result
 }
 
 struct Added {

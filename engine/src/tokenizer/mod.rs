@@ -15,6 +15,7 @@ mod growth;
 mod json;
 mod piece;
 mod protobuf;
+mod quiet;
 mod sentencepiece;
 mod stream;
 
@@ -29,6 +30,7 @@ use crate::error::{Error, Result};
 use crate::file::{self, Checkpoint};
 use json::Json;
 use piece::{Decoder, Pieces};
+pub(crate) use quiet::quietly;
 use sentencepiece::SentencePiece;
 pub use stream::DetokenizeStream;
 
