@@ -10,8 +10,17 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
 /// The switches that a variant may name, with the wgpu feature that each needs.
-const SWITCHES: &[(&str, &str)] =
-    &[("subgroup", "SUBGROUP"), ("f16", "SHADER_F16"), ("cpu", ""), ("q4", ""), ("q6", ""), ("q8", "")];
+const SWITCHES: &[(&str, &str)] = &[
+    ("subgroup", "SUBGROUP"),
+    ("f16", "SHADER_F16"),
+    ("i64", "SHADER_INT64"),
+    ("cpu", ""),
+    ("q4", ""),
+    ("q6", ""),
+    ("q8", ""),
+    ("norm", ""),
+    ("pair", ""),
+];
 
 fn main() {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("..").join("shaders");
@@ -45,16 +54,17 @@ fn table(root: &Path) -> Result<String, String> {
         String::from("/// Every shader text, sorted by kernel and variant.\npub static SHADERS: &[Shader] = &[\n");
     for (kernel, variant) in &entries {
         let path = root.join(format!("{kernel}.wgsl"));
-        let switches: Vec<&str> = variant.split('_').filter(|word| *word != "base").collect();
-        let mut features = BTreeSet::new();
-        for switch in &switches {
-            match SWITCHES.iter().find(|(name, _)| name == switch) {
-                Some((_, "")) => {}
-                Some((_, feature)) => _ = features.insert(*feature),
+        let (mut switches, mut features) = (Vec::new(), BTreeSet::new());
+        for switch in variant.split('_').filter(|word| *word != "base") {
+            match SWITCHES.iter().find(|(name, _)| *name == switch) {
+                Some((name, feature)) => {
+                    switches.push(*name);
+                    features.extend(Some(*feature).filter(|feature| !feature.is_empty()));
+                }
                 None => return Err(format!("variants.txt: `{kernel} {variant}`: unknown switch `{switch}`")),
             }
         }
-        let source = compose(root, &path, &switches, &mut Vec::new())?;
+        let source = compose(root, &path, &mut switches, &mut Vec::new())?;
         let entry = reflect(kernel, variant, &source, &features)
             .map_err(|error| format!("{} ({variant}): {error}", path.display()))?;
         text.push_str(&entry);
@@ -67,20 +77,24 @@ fn read(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Resolves `#import name` (`shared/name.wgsl`, once a file), `#ifdef S`, `#ifndef S`, `#else`, `#endif`.
-fn compose(root: &Path, path: &Path, switches: &[&str], seen: &mut Vec<PathBuf>) -> Result<String, String> {
+/// Resolves `#import name` (`shared/name.wgsl`, once a file), `#define S`, `#ifdef S`, `#ifndef S`, `#else`, `#endif`.
+fn compose(
+    root: &Path,
+    path: &Path,
+    switches: &mut Vec<&'static str>,
+    seen: &mut Vec<PathBuf>,
+) -> Result<String, String> {
     let mut text = String::new();
     // One entry a nested `#ifdef`: is its current branch taken?
     let mut taken: Vec<bool> = Vec::new();
     for (number, line) in read(path)?.lines().enumerate() {
         let fail = |what: &str| Err(format!("{}:{}: {what}", path.display(), number + 1));
         let mut words = line.split_whitespace();
+        let known = |name: Option<&str>| SWITCHES.iter().map(|(known, _)| *known).find(|known| Some(*known) == name);
         match words.next() {
-            Some(directive @ ("#ifdef" | "#ifndef")) => match words.next() {
-                Some(switch) if SWITCHES.iter().any(|(name, _)| *name == switch) => {
-                    taken.push(switches.contains(&switch) == (directive == "#ifdef"));
-                }
-                _ => return fail("expected the name of a switch"),
+            Some(directive @ ("#ifdef" | "#ifndef")) => match known(words.next()) {
+                Some(switch) => taken.push(switches.contains(&switch) == (directive == "#ifdef")),
+                None => return fail("expected the name of a switch"),
             },
             Some("#else") => match taken.last_mut() {
                 Some(branch) => *branch = !*branch,
@@ -91,6 +105,10 @@ fn compose(root: &Path, path: &Path, switches: &[&str], seen: &mut Vec<PathBuf>)
                 None => return fail("#endif without #ifdef"),
             },
             _ if taken.contains(&false) => {}
+            Some("#define") => match known(words.next()) {
+                Some(switch) => switches.push(switch),
+                None => return fail("expected the name of a switch"),
+            },
             Some("#import") => {
                 let Some(name) = words.next() else { return fail("#import without a name") };
                 let file = root.join("shared").join(format!("{name}.wgsl"));
@@ -119,6 +137,9 @@ fn reflect(kernel: &str, variant: &str, source: &str, features: &BTreeSet<&str>)
     }
     if features.contains("SUBGROUP") {
         capabilities |= naga::valid::Capabilities::SUBGROUP;
+    }
+    if features.contains("SHADER_INT64") {
+        capabilities |= naga::valid::Capabilities::SHADER_INT64;
     }
     naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities)
         .subgroup_stages(naga::valid::ShaderStages::COMPUTE)

@@ -13,4 +13,9 @@ struct Params {
     // Quantised weights: words of `scales` in a row; and log2 of the runs of 32 columns that share a scale (4-bit).
     scale_words: u32,
     group_shift: u32,
+    // Where the norm of the input is part of the kernel: its columns, without padding, and what is added to their mean square.
+    dim: u32,
+    eps: f32,
+    // Two matrices side by side: the row of the second buffer that belongs to row 0 of the first.
+    second_row: u32,
 }

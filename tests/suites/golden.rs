@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use guanaco_engine::file::Checkpoint;
-use guanaco_engine::gpu::{Gpu, GpuOptions};
+use guanaco_engine::gpu::{Gpu, GpuOptions, Profile};
 use guanaco_engine::model::{Config, Forward as _, Llama, LoadOptions, Scorer};
 use guanaco_engine::sampler::SamplerConfig;
 use guanaco_engine::session::{Request, Session};
@@ -207,7 +207,11 @@ fn check_split(dir: &Path) -> Outcome {
     ensure!(split.dispatches_per_token() > whole.dispatches_per_token(), "nothing was split");
     ensure!(run(&mut split, 0, prompt)? == run(&mut whole, 0, prompt)?, "the logits of a split model differ");
     let last = prompt.len();
-    ensure!(run(&mut split, last, &[7])? == run(&mut whole, last, &[7])?, "the next token's logits differ");
+    let (split_next, whole_next) = (run(&mut split, last, &[7])?, run(&mut whole, last, &[7])?);
+    // On a GPU a matrix whose heads are cut is decoded by other kernels, which norm its input before they multiply.
+    let error = relative_l2(&split_next, &whole_next);
+    let limit = if whole.gpu().tier().profile == Profile::Gpu { 1e-3 } else { 0.0 };
+    ensure!(error <= limit, "the next token's logits differ: relative L2 {error:.3e}, expected at most {limit:.0e}");
     Ok(())
 }
 

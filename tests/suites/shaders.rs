@@ -36,12 +36,14 @@ fn main() -> ExitCode {
         }
         suite.case(name("MSL"), || each(shader, |text| text.msl()));
         suite.case(name("HLSL"), || each(shader, |text| text.hlsl()));
-        if shader.features.contains(wgpu::Features::SHADER_F16) {
-            suite.skip(name("GLSL"), "GLSL ES has no f16");
+        let int64 = shader.features.contains(wgpu::Features::SHADER_INT64);
+        if int64 || shader.features.contains(wgpu::Features::SHADER_F16) {
+            suite.skip(name("GLSL"), "GLSL ES has neither f16 nor 64-bit integers");
         } else {
             suite.case(name("GLSL"), || each(shader, |text| text.glsl()));
         }
         match &tint {
+            Some(_) if int64 => suite.skip(name("Tint"), "64-bit integers are naga's alone"),
             Some(folder) => {
                 let folder = folder.clone();
                 suite.case(name("Tint"), move || {
@@ -194,6 +196,7 @@ fn capabilities(features: wgpu::Features) -> Capabilities {
     // unpack2x16float: every backend has it, some GL drivers aside.
     let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     capabilities.set(Capabilities::SHADER_FLOAT16, features.contains(wgpu::Features::SHADER_F16));
+    capabilities.set(Capabilities::SHADER_INT64, features.contains(wgpu::Features::SHADER_INT64));
     capabilities.set(Capabilities::SUBGROUP, features.contains(wgpu::Features::SUBGROUP));
     let cooperative = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
     capabilities.set(Capabilities::COOPERATIVE_MATRIX, features.contains(cooperative));
@@ -207,6 +210,7 @@ fn tiers() -> Vec<Tier> {
     let portable = Tier {
         profile: Profile::Gpu,
         f16: false,
+        i64: false,
         subgroup: None,
         coop: Vec::new(),
         timestamps: false,
@@ -221,6 +225,7 @@ fn tiers() -> Vec<Tier> {
     };
     let large = Tier {
         f16: true,
+        i64: true,
         max_invocations: 1024,
         max_workgroup_bytes: 48 * 1024,
         max_storage_buffers: 32,

@@ -21,13 +21,16 @@ pub struct GpuOptions {
     /// Matrices are split into parts of at most this many bytes, though the adapter may bind more (`GUANACO_SPLIT_ABOVE`): tests
     /// split small models with it.
     pub split_above: Option<u64>,
+    /// Picks kernels as for an adapter of this kind (`GUANACO_PROFILE`, `gpu` or `cpu`): tests run the choices of a GPU on software
+    /// Vulkan with it.
+    pub profile: Option<Profile>,
     /// Leaves the optional features out, so that the portable baselines run (`GUANACO_BASELINE=1`).
     pub baseline_only: bool,
 }
 
 impl GpuOptions {
     /// The options that the environment names: `GUANACO_ADAPTER`, `GUANACO_CPU_KERNELS`, `GUANACO_DUMP_SHADERS`,
-    /// `GUANACO_SPLIT_ABOVE`, `GUANACO_BASELINE`.
+    /// `GUANACO_SPLIT_ABOVE`, `GUANACO_PROFILE`, `GUANACO_BASELINE`.
     pub fn from_env() -> Self {
         let list = |name| std::env::var(name).unwrap_or_default();
         Self {
@@ -35,6 +38,11 @@ impl GpuOptions {
             cpu_kernels: list("GUANACO_CPU_KERNELS").split(',').map(str::trim).map(str::to_owned).collect(),
             dump_shaders: std::env::var_os("GUANACO_DUMP_SHADERS").map(Into::into),
             split_above: list("GUANACO_SPLIT_ABOVE").parse().ok(),
+            profile: match list("GUANACO_PROFILE").as_str() {
+                "gpu" => Some(Profile::Gpu),
+                "cpu" => Some(Profile::Cpu),
+                _ => None,
+            },
             baseline_only: list("GUANACO_BASELINE") == "1",
         }
     }
@@ -80,10 +88,12 @@ impl Gpu {
     pub fn open(options: GpuOptions) -> Result<Self> {
         let (facts, adapter) = adapter::choose(options.adapter.as_deref())?;
         let mut tier = Tier::of(&adapter);
-        let mut features = adapter.features() & (wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP);
+        tier.profile = options.profile.unwrap_or(tier.profile);
+        let optional = wgpu::Features::SHADER_F16 | wgpu::Features::SHADER_INT64 | wgpu::Features::SUBGROUP;
+        let mut features = adapter.features() & optional;
         if options.baseline_only {
             features = wgpu::Features::empty();
-            (tier.f16, tier.subgroup, tier.timestamps) = (false, None, false);
+            (tier.f16, tier.i64, tier.subgroup, tier.timestamps) = (false, false, None, false);
         }
         tier.max_matrix_part = tier.max_matrix_part.min(options.split_above.unwrap_or(u64::MAX));
         let descriptor = wgpu::DeviceDescriptor {

@@ -19,6 +19,9 @@ pub struct Tier {
     pub profile: Profile,
     /// `f16` arithmetic and storage in shaders.
     pub f16: bool,
+    /// 64-bit integers in shaders.
+    #[serde(default)]
+    pub i64: bool,
     /// The smallest and largest subgroup, where subgroup operations work in compute shaders.
     pub subgroup: Option<(u32, u32)>,
     /// Rows of cooperative-matrix shapes (`MxNxK ab→cr`) that the adapter reports.
@@ -54,6 +57,7 @@ impl Tier {
         Self {
             profile: if cpu { Profile::Cpu } else { Profile::Gpu },
             f16: features.contains(wgpu::Features::SHADER_F16),
+            i64: features.contains(wgpu::Features::SHADER_INT64),
             subgroup: features
                 .contains(wgpu::Features::SUBGROUP)
                 .then_some((info.subgroup_min_size, info.subgroup_max_size)),
@@ -86,6 +90,9 @@ impl Tier {
         let storage = shader.bindings.iter().filter(|b| b.access != super::Access::Uniform).count();
         if shader.features.contains(wgpu::Features::SHADER_F16) && !self.f16 {
             return Err("needs f16 in shaders".into());
+        }
+        if shader.features.contains(wgpu::Features::SHADER_INT64) && !self.i64 {
+            return Err("needs 64-bit integers in shaders".into());
         }
         if shader.features.contains(wgpu::Features::SUBGROUP) && self.subgroup.is_none() {
             return Err("needs subgroup operations".into());

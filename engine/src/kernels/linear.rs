@@ -92,6 +92,7 @@ impl Linear {
                 y_stride: wiring.y_stride as u32,
                 scale_words: format.scale_words(matrix.cols) as u32,
                 group_shift: format.group_shift(),
+                ..matvec::Params::default()
             };
             let params = uniform(gpu, label, params)?;
             let mut bindings = vec![

@@ -1,7 +1,7 @@
 //! Matrix times matrix: every projection of a prefill.
 
 use super::matvec::{ADD_BIAS, ADD_TO_OUTPUT, Params, product};
-use super::{Case, Data, Rng, Step, cpu_subgroup, launch, matvec_quant, padded};
+use super::{Case, Data, Rng, Step, cpu_subgroup, launch, padded, quant};
 use crate::error::Result;
 use crate::gpu::{Launch, Tier, TwinBuffers};
 use crate::weights::packed::Format;
@@ -55,8 +55,8 @@ pub fn twin(buffers: &mut TwinBuffers) -> Result<()> {
 /// # Errors
 /// A missing buffer.
 pub fn twin_q4(buffers: &mut TwinBuffers) -> Result<()> {
-    let params: matvec_quant::Params = buffers.params("params")?;
-    twin_quant(buffers, matvec_quant::q4(params))
+    let params: Params = buffers.params("params")?;
+    twin_quant(buffers, quant::q4(params))
 }
 
 /// The reference for [`Format::Q6`].
@@ -77,7 +77,7 @@ pub fn twin_q8(buffers: &mut TwinBuffers) -> Result<()> {
 
 fn twin_quant(buffers: &mut TwinBuffers, format: Format) -> Result<()> {
     let step: Step = buffers.params("step")?;
-    let weight = matvec_quant::weights(buffers, format)?;
+    let weight = quant::weights(buffers, format, "weight", "scales")?;
     product(buffers, &weight, step.n_tokens as usize)
 }
 
@@ -103,8 +103,8 @@ fn cases_quant(format: Format) -> Vec<Case> {
         for flags in [0, ADD_BIAS | ADD_TO_OUTPUT] {
             let mut rng = Rng::new(seed as u64);
             let y_stride = padded(row_base + rows);
-            let params = matvec_quant::params(format, rows, cols, row_base, flags);
-            let name = format!("{}, {n_tokens} tokens", matvec_quant::case_name(format, rows, cols, row_base, flags));
+            let params = quant::params(format, rows, cols, row_base, flags);
+            let name = format!("{}, {n_tokens} tokens", quant::case_name(format, rows, cols, row_base, flags));
             let case = Case::new(name, 1e-9, |case, launch, _| {
                 let (params, step): (Params, Step) = (case.params("params"), case.params("step"));
                 workgroups(params.n_rows, step.n_tokens, launch)
@@ -113,7 +113,7 @@ fn cases_quant(format: Format) -> Vec<Case> {
             .uniform("step", Step { pos: 0, n_tokens: n_tokens as u32 })
             .f32("x", &rng.values(n_tokens * cols, 1.0))
             .f32("bias", &rng.values(row_base + rows, 1.0));
-            let case = matvec_quant::with_weights(case, &mut rng, format, rows, cols);
+            let case = quant::with_weights(case, &mut rng, format, rows, cols);
             cases.push(if flags & ADD_TO_OUTPUT == 0 {
                 case.output("y", Data::F32, (n_tokens + 1) * y_stride)
             } else {

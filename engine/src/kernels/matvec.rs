@@ -1,8 +1,8 @@
-//! Matrix times vector: every projection of a decode step.
+//! Matrix times vector, in every format of the weights: the projections of a decode step that nothing else is part of.
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Case, Data, Rng, fold, launch, padded};
+use super::{Case, Data, Rng, padded, quant, rows};
 use crate::error::Result;
 use crate::gpu::{Launch, Tier, TwinBuffers};
 
@@ -10,9 +10,6 @@ use crate::gpu::{Launch, Tier, TwinBuffers};
 pub const ADD_BIAS: u32 = 1;
 /// Adds to what the output holds.
 pub const ADD_TO_OUTPUT: u32 = 2;
-
-/// Rows that one workgroup computes.
-const ROWS: u32 = 8;
 
 /// The WGSL `Params` of every matrix kernel.
 #[repr(C)]
@@ -32,37 +29,30 @@ pub struct Params {
     pub scale_words: u32,
     /// 4-bit weights: log2 of the units of 32 columns that share a scale.
     pub group_shift: u32,
+    /// Where RMSNorm is part of the kernel: columns of the input, without padding.
+    pub dim: u32,
+    /// Where RMSNorm is part of the kernel: what is added to the mean square.
+    pub eps: f32,
+    /// Two matrices side by side: the row of the second buffer that belongs to row 0 of the first.
+    pub second_row: u32,
 }
 
-/// The variants that run on `tier`. A subgroup a workgroup where its size is known: on a GPU too, since eight rows a subgroup
-/// need no barrier.
-pub fn launches(tier: &Tier) -> Vec<Launch> {
-    subgroup_launches(tier, "matvec", "base", "subgroup")
-}
-
-pub(super) fn subgroup_launches(
-    tier: &Tier,
-    kernel: &'static str,
-    base: &'static str,
-    subgroup: &'static str,
-) -> Vec<Launch> {
-    let size = tier.fixed_subgroup().filter(|size| (8..=64).contains(size));
-    // Where only barriers are left, a CPU wants few of them.
-    let plain = if tier.profile == crate::gpu::Profile::Cpu { 8 } else { 64 };
-    size.map(|size| launch(kernel, subgroup, size)).into_iter().chain([launch(kernel, base, plain)]).collect()
+/// The variants that run on `tier`.
+pub fn launches<const BITS: u32>(tier: &Tier) -> Vec<Launch> {
+    rows::launches::<BITS, false>(tier, "matvec")
 }
 
 /// Workgroups for a matrix part of `n_rows`.
 pub(super) fn workgroups(n_rows: u32, tier: &Tier) -> [u32; 3] {
-    fold(n_rows.div_ceil(ROWS), tier)
+    rows::workgroups(n_rows, rows::ROWS, tier)
 }
 
 /// The reference.
 ///
 /// # Errors
 /// A missing buffer.
-pub fn twin(buffers: &mut TwinBuffers) -> Result<()> {
-    let weight = buffers.f16("weight")?;
+pub fn twin<const BITS: u32>(buffers: &mut TwinBuffers) -> Result<()> {
+    let weight = rows::weights::<BITS>(buffers, "weight", "scales")?;
     product(buffers, &weight, 1)
 }
 
@@ -91,7 +81,11 @@ pub(super) fn product(buffers: &mut TwinBuffers, weight: &[f32], n_tokens: usize
 }
 
 /// What conformance runs.
-pub fn cases() -> Vec<Case> {
+pub fn cases<const BITS: u32>() -> Vec<Case> {
+    if BITS == 16 { half_cases() } else { rows::case_formats::<BITS>().into_iter().flat_map(quant::cases).collect() }
+}
+
+fn half_cases() -> Vec<Case> {
     // Primes, one more than a power of two, and the 7B's projections (fewer rows: the reference is slow).
     let shapes = [
         (1, 1, 0, 1.0, 1.0),

@@ -8,6 +8,7 @@ pub mod attention;
 mod case;
 pub mod conformance;
 pub mod embed;
+pub mod gate_up;
 pub mod gather;
 pub mod gptq_block;
 pub mod gram;
@@ -15,10 +16,12 @@ pub mod linear;
 pub mod lora_merge;
 pub mod matmul;
 pub mod matvec;
-pub mod matvec_quant;
+pub mod qkv;
+mod quant;
 pub mod rank_update;
 pub mod rms_norm;
 pub mod rope_kv;
+pub mod rows;
 pub mod swiglu;
 
 pub use case::{Case, CaseBuffer, Data, Rng};
@@ -48,6 +51,14 @@ pub struct Kernel {
 pub static KERNELS: &[Kernel] = &[
     kernel("attention", "attention", "base", attention::twin, attention::launches, attention::cases),
     kernel("embed", "embed", "base", embed::twin, embed::launches, embed::cases),
+    kernel("gate_up", "gate_up", "base", gate_up::twin::<16, false>, gate_up::launches::<16, false>, gate_up::cases::<16, false>),
+    kernel("gate_up_q4", "gate_up", "q4", gate_up::twin::<4, false>, gate_up::launches::<4, false>, gate_up::cases::<4, false>),
+    kernel("gate_up_q6", "gate_up", "q6", gate_up::twin::<6, false>, gate_up::launches::<6, false>, gate_up::cases::<6, false>),
+    kernel("gate_up_q8", "gate_up", "q8", gate_up::twin::<8, false>, gate_up::launches::<8, false>, gate_up::cases::<8, false>),
+    kernel("norm_gate_up", "gate_up", "norm", gate_up::twin::<16, true>, gate_up::launches::<16, true>, gate_up::cases::<16, true>),
+    kernel("norm_gate_up_q4", "gate_up", "norm_q4", gate_up::twin::<4, true>, gate_up::launches::<4, true>, gate_up::cases::<4, true>),
+    kernel("norm_gate_up_q6", "gate_up", "norm_q6", gate_up::twin::<6, true>, gate_up::launches::<6, true>, gate_up::cases::<6, true>),
+    kernel("norm_gate_up_q8", "gate_up", "norm_q8", gate_up::twin::<8, true>, gate_up::launches::<8, true>, gate_up::cases::<8, true>),
     kernel("gather", "gather", "base", gather::twin, gather::launches, gather::cases),
     kernel("gptq_block", "gptq_block", "base", gptq_block::twin, gptq_block::launches, gptq_block::cases),
     kernel("gram", "gram", "base", gram::twin, gram::launches, gram::cases),
@@ -56,10 +67,18 @@ pub static KERNELS: &[Kernel] = &[
     kernel("matmul_q4", "matmul", "q4", matmul::twin_q4, matmul::launches_q4, matmul::cases_q4),
     kernel("matmul_q6", "matmul", "q6", matmul::twin_q6, matmul::launches_q6, matmul::cases_q6),
     kernel("matmul_q8", "matmul", "q8", matmul::twin_q8, matmul::launches_q8, matmul::cases_q8),
-    kernel("matvec", "matvec", "base", matvec::twin, matvec::launches, matvec::cases),
-    kernel("matvec_q4", "matvec_quant", "q4", matvec_quant::twin_q4, matvec_quant::launches_q4, matvec_quant::cases_q4),
-    kernel("matvec_q6", "matvec_quant", "q6", matvec_quant::twin_q6, matvec_quant::launches_q6, matvec_quant::cases_q6),
-    kernel("matvec_q8", "matvec_quant", "q8", matvec_quant::twin_q8, matvec_quant::launches_q8, matvec_quant::cases_q8),
+    kernel("matvec", "matvec", "base", matvec::twin::<16>, matvec::launches::<16>, matvec::cases::<16>),
+    kernel("matvec_q4", "matvec", "q4", matvec::twin::<4>, matvec::launches::<4>, matvec::cases::<4>),
+    kernel("matvec_q6", "matvec", "q6", matvec::twin::<6>, matvec::launches::<6>, matvec::cases::<6>),
+    kernel("matvec_q8", "matvec", "q8", matvec::twin::<8>, matvec::launches::<8>, matvec::cases::<8>),
+    kernel("qkv", "qkv", "base", qkv::twin::<16, false>, qkv::launches::<16, false>, qkv::cases::<16, false>),
+    kernel("qkv_q4", "qkv", "q4", qkv::twin::<4, false>, qkv::launches::<4, false>, qkv::cases::<4, false>),
+    kernel("qkv_q6", "qkv", "q6", qkv::twin::<6, false>, qkv::launches::<6, false>, qkv::cases::<6, false>),
+    kernel("qkv_q8", "qkv", "q8", qkv::twin::<8, false>, qkv::launches::<8, false>, qkv::cases::<8, false>),
+    kernel("norm_qkv", "qkv", "norm", qkv::twin::<16, true>, qkv::launches::<16, true>, qkv::cases::<16, true>),
+    kernel("norm_qkv_q4", "qkv", "norm_q4", qkv::twin::<4, true>, qkv::launches::<4, true>, qkv::cases::<4, true>),
+    kernel("norm_qkv_q6", "qkv", "norm_q6", qkv::twin::<6, true>, qkv::launches::<6, true>, qkv::cases::<6, true>),
+    kernel("norm_qkv_q8", "qkv", "norm_q8", qkv::twin::<8, true>, qkv::launches::<8, true>, qkv::cases::<8, true>),
     kernel("rank_update", "rank_update", "base", rank_update::twin, rank_update::launches, rank_update::cases),
     kernel("rms_norm", "rms_norm", "base", rms_norm::twin, rms_norm::launches, rms_norm::cases),
     kernel("rope_kv", "rope_kv", "base", rope_kv::twin, rope_kv::launches, rope_kv::cases),
@@ -166,7 +185,7 @@ mod tests {
             eprintln!("skipped: no adapter");
             return;
         };
-        let first = super::matvec::launches(gpu.tier()).remove(0);
+        let first = super::matvec::launches::<16>(gpu.tier()).remove(0);
         if first.variant == "base" {
             eprintln!("skipped: the adapter has only the baseline");
             return;
@@ -186,10 +205,9 @@ mod tests {
             "gptq_block" => size_of::<super::gptq_block::Params>(),
             "gram" => size_of::<super::gram::Params>(),
             "lora_merge" => size_of::<super::lora_merge::Params>(),
-            "matmul" | "matvec" | "matvec_quant" => size_of::<super::matvec::Params>(),
+            "gate_up" | "matmul" | "matvec" | "qkv" => size_of::<super::matvec::Params>(),
             "rank_update" => size_of::<super::rank_update::Params>(),
             "rms_norm" => size_of::<super::rms_norm::Params>(),
-            "rope_kv" => size_of::<super::rope_kv::Params>(),
             "swiglu" => size_of::<super::swiglu::Params>(),
             other => panic!("no Params for {other}"),
         };
@@ -197,6 +215,9 @@ mod tests {
             for binding in shader.bindings {
                 match binding.name {
                     "params" => assert_eq!(binding.span as usize, size(shader.kernel), "{}", shader.kernel),
+                    "heads" => {
+                        assert_eq!(binding.span as usize, size_of::<super::rope_kv::Heads>(), "{}", shader.kernel)
+                    }
                     "step" => assert_eq!(binding.span as usize, size_of::<super::Step>(), "{}", shader.kernel),
                     _ => {}
                 }

@@ -8,10 +8,10 @@ use super::{Case, Data, Rng, Step, launch, padded, preferred, uniform};
 use crate::error::Result;
 use crate::gpu::{BoundBuffer, Buffer, Dispatch, Gpu, Launch, Recording, Tier, TwinBuffers};
 
-/// The WGSL `Params`.
+/// The WGSL `Heads`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
-pub struct Params {
+pub struct Heads {
     /// Query heads.
     pub n_heads: u32,
     /// Key and value heads.
@@ -38,18 +38,26 @@ pub fn launches(_tier: &Tier) -> Vec<Launch> {
 /// # Errors
 /// A missing buffer.
 pub fn twin(buffers: &mut TwinBuffers) -> Result<()> {
-    let (p, step): (Params, Step) = (buffers.params("params")?, buffers.params("step")?);
-    let (qkv, rope, mut q_out) = (buffers.f32("qkv")?, buffers.f32("rope")?, buffers.f32("q_out")?);
+    let (heads, step): (Heads, Step) = (buffers.params("heads")?, buffers.params("step")?);
+    let qkv = buffers.f32("qkv")?;
+    let rows = qkv.chunks(heads.qkv_stride.max(1) as usize).take(step.n_tokens as usize);
+    let rows: Vec<Vec<f64>> = rows.map(|row| row.iter().map(|value| f64::from(*value)).collect()).collect();
+    store(buffers, heads, step.pos as usize, &rows)
+}
+
+/// Turns the heads of q and k in `rows`, the tokens from `pos`, and stores them and v.
+pub(super) fn store(buffers: &mut TwinBuffers, p: Heads, pos: usize, rows: &[Vec<f64>]) -> Result<()> {
+    let (rope, mut q_out) = (buffers.f32("rope")?, buffers.f32("q_out")?);
     let mut caches: [Vec<f16>; 2] = [
         bytemuck::pod_collect_to_vec(buffers.bytes("k_cache")?),
         bytemuck::pod_collect_to_vec(buffers.bytes("v_cache")?),
     ];
     let (n_heads, n_kv, dim) = (p.n_heads as usize, p.n_kv_heads as usize, p.head_dim as usize);
     let (stride, half) = (p.head_stride as usize, dim / 2);
-    for (t, row) in qkv.chunks(p.qkv_stride.max(1) as usize).take(step.n_tokens as usize).enumerate() {
-        let pos = step.pos as usize + t;
+    for (t, row) in rows.iter().enumerate() {
+        let pos = pos + t;
         for (head, values) in row.chunks(dim.max(1)).take(n_heads + 2 * n_kv).enumerate() {
-            let mut out: Vec<f64> = values.iter().map(|value| f64::from(*value)).collect();
+            let mut out = values.to_vec();
             if head < n_heads + n_kv {
                 for pair in 0..half {
                     let (first, second) =
@@ -59,7 +67,6 @@ pub fn twin(buffers: &mut TwinBuffers) -> Result<()> {
                         _ => (f64::NAN, f64::NAN),
                     };
                     if let (Some(a), Some(b)) = (values.get(first), values.get(second)) {
-                        let (a, b) = (f64::from(*a), f64::from(*b));
                         (out[2 * pair], out[2 * pair + 1]) = (a * cos - b * sin, b * cos + a * sin);
                     }
                 }
@@ -85,7 +92,7 @@ pub fn twin(buffers: &mut TwinBuffers) -> Result<()> {
 #[derive(Debug)]
 pub struct RopeKv {
     dispatch: Dispatch,
-    params: Params,
+    heads: Heads,
     invocations: u32,
 }
 
@@ -111,10 +118,10 @@ impl RopeKv {
     ///
     /// # Errors
     /// What the device reports.
-    pub fn new(gpu: &Gpu, label: &str, params: Params, wiring: Wiring<'_>) -> Result<Self> {
+    pub fn new(gpu: &Gpu, label: &str, heads: Heads, wiring: Wiring<'_>) -> Result<Self> {
         let launch = preferred(gpu, "rope_kv")?;
         let bindings = vec![
-            BoundBuffer::whole("params", &uniform(gpu, label, params)?),
+            BoundBuffer::whole("heads", &uniform(gpu, label, heads)?),
             BoundBuffer::whole("step", wiring.step),
             BoundBuffer::whole("qkv", wiring.qkv),
             BoundBuffer::whole("rope", wiring.rope),
@@ -123,18 +130,18 @@ impl RopeKv {
             BoundBuffer::whole("v_cache", wiring.v_cache),
         ];
         let dispatch = gpu.dispatch(label, &launch, twin, bindings)?;
-        Ok(Self { dispatch, params, invocations: launch.invocations })
+        Ok(Self { dispatch, heads, invocations: launch.invocations })
     }
 
     /// Rotates and stores the rows of a step.
     pub fn record<'a>(&'a self, recording: &mut Recording<'a>, n_tokens: u32) {
-        let pairs = pairs(&self.params);
+        let pairs = pairs(&self.heads);
         recording.push(&self.dispatch, [pairs.div_ceil(self.invocations), n_tokens, 1], u64::from(n_tokens * pairs));
     }
 }
 
-fn pairs(params: &Params) -> u32 {
-    (params.n_heads + 2 * params.n_kv_heads) * params.head_dim / 2
+fn pairs(heads: &Heads) -> u32 {
+    (heads.n_heads + 2 * heads.n_kv_heads) * heads.head_dim / 2
 }
 
 /// What conformance runs.
@@ -158,7 +165,7 @@ pub fn cases() -> Vec<Case> {
             let width = (n_heads + 2 * n_kv_heads) * head_dim;
             let angles = (0..max_seq_len * head_dim / 2).map(|_| f64::from(rng.value(10.0)));
             let rope: Vec<f32> = angles.flat_map(|angle| [angle.cos() as f32, angle.sin() as f32]).collect();
-            let params = Params {
+            let heads = Heads {
                 n_heads: n_heads as u32,
                 n_kv_heads: n_kv_heads as u32,
                 head_dim: head_dim as u32,
@@ -173,10 +180,10 @@ pub fn cases() -> Vec<Case> {
             );
             // The limit is what rounding to f16 costs.
             let case = Case::new(name, 1e-6, |case, launch, _| {
-                let (params, step): (Params, Step) = (case.params("params"), case.params("step"));
-                [pairs(&params).div_ceil(launch.invocations), step.n_tokens, 1]
+                let (heads, step): (Heads, Step) = (case.params("heads"), case.params("step"));
+                [pairs(&heads).div_ceil(launch.invocations), step.n_tokens, 1]
             })
-            .uniform("params", params)
+            .uniform("heads", heads)
             .uniform("step", Step { pos: pos as u32, n_tokens: n_tokens as u32 })
             .f32("qkv", &rng.rows(n_tokens, width, padded(width), size))
             .f32("rope", &rope)

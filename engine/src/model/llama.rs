@@ -12,7 +12,8 @@
 //! ```
 //!
 //! Everything is bound at load. A step writes its position and tokens, records a plain list of dispatches, submits it once,
-//! and reads the logits back.
+//! and reads the logits back. Decoding, the lines with `qkv` and `gate` are one dispatch each, as far as the matrices allow; on a
+//! GPU with the norm before them, so that a layer is five.
 
 pub(super) mod layerwise;
 
@@ -26,10 +27,13 @@ use crate::gpu::{Buffer, Gpu, MemoryPlan, Recording, Role};
 use crate::kernels::Step;
 use crate::kernels::attention::{self, Attention};
 use crate::kernels::embed::Embed;
+use crate::kernels::gate_up::{self, GateUp};
 use crate::kernels::linear::{self, Linear};
 use crate::kernels::lora_merge;
+use crate::kernels::qkv::{self, Qkv};
 use crate::kernels::rms_norm::{self, RmsNorm};
 use crate::kernels::rope_kv::{self, RopeKv};
+use crate::kernels::rows::{self, Norm};
 use crate::kernels::swiglu::{self, SwiGlu};
 use crate::kv_cache::KvCache;
 use crate::weights::names::{Resolved, Role as Name, resolve};
@@ -62,6 +66,12 @@ pub(super) struct Head {
 
 /// One transformer layer, bound.
 struct Layer {
+    /// Decoding, in place of `qkv_proj` and `rope_kv`: one a slot, or none where the matrices do not allow it.
+    qkv: Vec<Qkv>,
+    /// Decoding, in place of `gate_up_proj` and `swiglu`.
+    gate_up: Option<GateUp>,
+    /// Is the norm before them part of these two?
+    norm_within: bool,
     input_norm: RmsNorm,
     qkv_proj: Linear,
     /// One of each a slot.
@@ -231,17 +241,31 @@ impl Llama {
     pub(super) fn record_layers(&self, pass: Pass, slot: usize, pos: u32, n_tokens: u32) -> Recording<'_> {
         let mut list = Recording::new(pass == Pass::Prefill);
         self.embed.record(&mut list, n_tokens);
+        let decodes = pass == Pass::Decode;
         for layer in &self.layers {
-            layer.input_norm.record(&mut list, n_tokens);
-            layer.qkv_proj.record(&mut list, n_tokens);
-            if let (Some(rope_kv), Some(attention)) = (layer.rope_kv.get(slot), layer.attention.get(slot)) {
-                rope_kv.record(&mut list, n_tokens);
-                attention.record(&mut list, pos, n_tokens);
+            let (qkv, gate_up) = (layer.qkv.get(slot).filter(|_| decodes), layer.gate_up.as_ref().filter(|_| decodes));
+            if !(qkv.is_some() && layer.norm_within) {
+                layer.input_norm.record(&mut list, n_tokens);
             }
+            match qkv {
+                Some(qkv) => qkv.record(&mut list),
+                None => {
+                    layer.qkv_proj.record(&mut list, n_tokens);
+                    layer.rope_kv.get(slot).into_iter().for_each(|rope_kv| rope_kv.record(&mut list, n_tokens));
+                }
+            }
+            layer.attention.get(slot).into_iter().for_each(|attention| attention.record(&mut list, pos, n_tokens));
             layer.o_proj.record(&mut list, n_tokens);
-            layer.post_attention_norm.record(&mut list, n_tokens);
-            layer.gate_up_proj.record(&mut list, n_tokens);
-            layer.swiglu.record(&mut list, n_tokens);
+            if !(gate_up.is_some() && layer.norm_within) {
+                layer.post_attention_norm.record(&mut list, n_tokens);
+            }
+            match gate_up {
+                Some(gate_up) => gate_up.record(&mut list),
+                None => {
+                    layer.gate_up_proj.record(&mut list, n_tokens);
+                    layer.swiglu.record(&mut list, n_tokens);
+                }
+            }
             layer.down_proj.record(&mut list, n_tokens);
         }
         list
@@ -397,33 +421,35 @@ impl<'a> Loader<'a> {
         let (gpu, config, shapes) = (self.gpu, self.config, self.shapes);
         let (n_heads, n_kv_heads, head_dim) = (config.n_heads as u32, config.n_kv_heads as u32, config.head_dim as u32);
         let (head_stride, max_seq_len) = (shapes.kv.head_stride as u32, shapes.kv.max_seq_len as u32);
-        let mut linear = |label, weights: &[Name], biases: &[Name], x, y, y_stride, add| {
-            let matrix = self.matrix(&format!("{label} {layer}"), weights, biases, Some(layer))?;
+        let linear = |label, matrix: &Matrix, x, y, y_stride, add| {
             let wiring = linear::Wiring { step: &s.step, x, y, y_stride, add, between: s.between() };
-            Linear::new(gpu, label, &matrix, wiring, true)
+            Linear::new(gpu, label, matrix, wiring, true)
         };
-        let qkv_proj = linear(
-            "qkv_proj",
-            &[Name::QProj, Name::KProj, Name::VProj],
-            &[Name::QBias, Name::KBias, Name::VBias],
-            &s.normed,
-            &s.qkv,
-            shapes.qkv,
-            false,
-        )?;
-        let o_proj = linear("o_proj", &[Name::OProj], &[Name::OBias], &s.heads, &s.x, shapes.dim, true)?;
-        let gate_up_proj = linear(
-            "gate_up_proj",
-            &[Name::GateProj, Name::UpProj],
-            &[Name::GateBias, Name::UpBias],
-            &s.normed,
-            &s.gate_up,
-            shapes.gate_up,
-            false,
-        )?;
-        let down_proj = linear("down_proj", &[Name::DownProj], &[Name::DownBias], &s.hidden, &s.x, shapes.dim, true)?;
+        let weights = [Name::QProj, Name::KProj, Name::VProj];
+        let biases = [Name::QBias, Name::KBias, Name::VBias];
+        let qkv_matrix = self.matrix("qkv_proj", &weights, &biases, Some(layer))?;
+        let qkv_proj = linear("qkv_proj", &qkv_matrix, &s.normed, &s.qkv, shapes.qkv, false)?;
+        let o_matrix = self.matrix("o_proj", &[Name::OProj], &[Name::OBias], Some(layer))?;
+        let o_proj = linear("o_proj", &o_matrix, &s.heads, &s.x, shapes.dim, true)?;
+        let (weights, biases) = ([Name::GateProj, Name::UpProj], [Name::GateBias, Name::UpBias]);
+        let gate_up_matrix = self.matrix("gate_up_proj", &weights, &biases, Some(layer))?;
+        let gate_up_proj = linear("gate_up_proj", &gate_up_matrix, &s.normed, &s.gate_up, shapes.gate_up, false)?;
+        let down_matrix = self.matrix("down_proj", &[Name::DownProj], &[Name::DownBias], Some(layer))?;
+        let down_proj = linear("down_proj", &down_matrix, &s.hidden, &s.x, shapes.dim, true)?;
 
-        let rope_params = rope_kv::Params {
+        let [input_gain, post_attention_gain] =
+            [("input_norm", Name::InputNorm), ("post_attention_norm", Name::PostAttentionNorm)]
+                .map(|(label, name)| self.uploader.vector(label, &self.named(&[name], Some(layer))));
+        let (input_gain, post_attention_gain) = (input_gain?, post_attention_gain?);
+        let norm =
+            |label, gain| RmsNorm::new(gpu, label, norm_params(config, &shapes, false), &s.step, &s.x, gain, &s.normed);
+        let norm_within = rows::takes_norm(gpu.tier());
+        let within = |gain| norm_within.then_some(Norm { gain, dim: config.dim, eps: config.rms_eps });
+        let x = if norm_within { &s.x } else { &s.normed };
+        let wiring = gate_up::Wiring { x, norm: within(&post_attention_gain), h: &s.hidden };
+        let gate_up = GateUp::new(gpu, "gate_up", &gate_up_matrix, wiring)?;
+
+        let heads = rope_kv::Heads {
             n_heads,
             n_kv_heads,
             head_dim,
@@ -441,12 +467,15 @@ impl<'a> Loader<'a> {
             out_stride: shapes.heads as u32,
             scale: 1.0 / (head_dim as f32).sqrt(),
         };
-        let (mut rotations, mut attentions) = (Vec::new(), Vec::new());
+        let (mut fused, mut rotations, mut attentions) = (Vec::new(), Vec::new(), Vec::new());
         for slot in 0..shapes.kv.n_slots {
             // A cache of one layer serves layers that are run one by one.
             let [k_cache, v_cache] = cache.layer(slot, layer % shapes.kv.n_layers.max(1))?;
             let wiring = rope_kv::Wiring { step: &s.step, qkv: &s.qkv, rope, q_out: &s.q, k_cache, v_cache };
-            rotations.push(RopeKv::new(gpu, "rope_kv", rope_params, wiring)?);
+            rotations.push(RopeKv::new(gpu, "rope_kv", heads, wiring)?);
+            let norm = within(&input_gain);
+            let wiring = qkv::Wiring { step: &s.step, x, norm, rope, q_out: &s.q, k_cache, v_cache };
+            fused.extend(Qkv::new(gpu, "qkv", &qkv_matrix, heads, wiring)?);
             let caches = [k_cache, v_cache];
             attentions.push(Attention::new(gpu, "attention", attention_params, &s.step, &s.q, caches, &s.heads)?);
         }
@@ -456,12 +485,15 @@ impl<'a> Loader<'a> {
             out_stride: shapes.hidden as u32,
         };
         Ok(Layer {
-            input_norm: self.norm("input_norm", Name::InputNorm, layer, s)?,
+            qkv: fused,
+            gate_up,
+            norm_within,
+            input_norm: norm("input_norm", &input_gain)?,
             qkv_proj,
             rope_kv: rotations,
             attention: attentions,
             o_proj,
-            post_attention_norm: self.norm("post_attention_norm", Name::PostAttentionNorm, layer, s)?,
+            post_attention_norm: norm("post_attention_norm", &post_attention_gain)?,
             gate_up_proj,
             swiglu: SwiGlu::new(gpu, "swiglu", swiglu_params, &s.step, &s.gate_up, &s.hidden)?,
             down_proj,
@@ -474,12 +506,6 @@ impl<'a> Loader<'a> {
         let matrix = self.uploader.matrix(label, &weights, &biases)?;
         lora_merge::merge(self.gpu, &matrix)?;
         Ok(matrix)
-    }
-
-    fn norm(&mut self, label: &str, name: Name, layer: usize, s: &Scratch) -> Result<RmsNorm> {
-        let weight = self.uploader.vector(label, &self.named(&[name], Some(layer)))?;
-        let params = norm_params(self.config, &self.shapes, false);
-        RmsNorm::new(self.gpu, label, params, &s.step, &s.x, &weight, &s.normed)
     }
 
     /// cos and sin of every position: (max_seq_len, head_dim / 2, 2) f32. The angles are computed in f64: WGSL promises no

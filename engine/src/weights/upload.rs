@@ -129,7 +129,15 @@ impl<'a> Uploader<'a> {
         let cols = tensors.first().map_or(0, |tensor| tensor.cols);
         let (mut parts, mut low_rank, mut merges, mut rows) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for run in tensors.chunk_by(|a, b| a.format() == b.format() && a.order() == b.order()) {
-            parts.extend(self.parts(label, run, rows)?);
+            // Where one part cannot hold them all, no part holds rows of two tensors: those of gate and up are then cut alike.
+            let row_bytes = run.first().map_or(1, |tensor| tensor.format().row_bytes(cols));
+            let all = run.iter().map(|tensor| tensor.rows).sum::<usize>();
+            let n = if all <= rows_per_part(row_bytes, self.gpu.tier()) { run.len() } else { 1 };
+            let mut first = rows;
+            for together in run.chunks(n) {
+                parts.extend(self.parts(label, together, first)?);
+                first += together.iter().map(|tensor| tensor.rows).sum::<usize>();
+            }
             for tensor in run {
                 if !tensor.deltas.is_empty() {
                     let (a, b, rank) = self.factors(tensor)?;

@@ -1,13 +1,15 @@
-// y[r] = W[r] · x (+ bias[r]) (+ y[r]): one token, quantised weights (see weights/packed.rs for the layouts), f32 everything else.
+// Quantised weights (see weights/packed.rs for the layouts): the second half of `rows`.
 //
 // A unit is 32 columns. An invocation holds a unit of x and multiplies it by that unit of each of its eight rows. With a scale
 // s and a zero z a unit comes to s * (Σ code * x - z * Σ x), so that a code costs a mask, a conversion and a multiply-add:
 // codes are read where they stand in their 32-bit word, as code * 2^k, and x is divided by 2^k once for all rows.
-#import row_sums
 
-@group(0) @binding(1) var<storage, read> weight: array<vec4<u32>>; // (n_rows, …) codes
-@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>; // (row_words * 2)
-@group(0) @binding(4) var<storage, read> scales: array<u32>; // (n_rows, scale_words) pairs of f16
+@group(0) @binding(3) var<storage, read> weight: array<vec4<u32>>; // (n_rows, …) codes
+@group(0) @binding(5) var<storage, read> scales: array<u32>; // (n_rows, scale_words) pairs of f16
+#ifdef pair
+@group(0) @binding(7) var<storage, read> weight_b: array<vec4<u32>>; // as weight
+@group(0) @binding(8) var<storage, read> scales_b: array<u32>; // as scales
+#endif
 
 // 32 columns of x.
 struct Columns {
@@ -17,11 +19,13 @@ struct Columns {
     first: f32, second: f32,
 }
 
-fn columns(unit: u32) -> Columns {
+fn columns(unit: u32, squares: ptr<function, f32>) -> Columns {
     let at = unit * 8u;
     var x32: Columns;
-    x32.a = x[at]; x32.b = x[at + 1u]; x32.c = x[at + 2u]; x32.d = x[at + 3u];
-    x32.e = x[at + 4u]; x32.f = x[at + 5u]; x32.g = x[at + 6u]; x32.h = x[at + 7u];
+    x32.a = column(at, squares); x32.b = column(at + 1u, squares);
+    x32.c = column(at + 2u, squares); x32.d = column(at + 3u, squares);
+    x32.e = column(at + 4u, squares); x32.f = column(at + 5u, squares);
+    x32.g = column(at + 6u, squares); x32.h = column(at + 7u, squares);
     x32.first = dot(x32.a + x32.b + x32.c + x32.d, vec4<f32>(1.0));
     x32.second = dot(x32.e + x32.f + x32.g + x32.h, vec4<f32>(1.0));
     return x32;
@@ -40,22 +44,52 @@ fn masked(word: u32, mask: vec4<u32>) -> vec4<f32> {
     return vec4<f32>(bitcast<vec4<i32>>(vec4<u32>(word) & mask));
 }
 
+// What is stored of a unit of a row: its codes in one or two words, and its scale (and zero, or second scale).
+struct Unit {
+    w: vec4<u32>,
+    v: vec4<u32>,
+    scale: vec2<f32>,
+}
+
+// Where they stand.
+struct Place {
+    w: u32,
+    v: u32,
+    scale: u32,
+}
+
+fn unit_a(place: Place) -> Unit {
+    return Unit(weight[place.w], weight[place.v], unpack2x16float(scales[place.scale]));
+}
+
+fn unit_b(place: Place) -> Unit {
+#ifdef pair
+    return Unit(weight_b[place.w], weight_b[place.v], unpack2x16float(scales_b[place.scale]));
+#else
+    return unit_a(place);
+#endif
+}
+
 const NIBBLES = vec4<u32>(0xFu, 0xF0u, 0xF00u, 0xF000u);
 const NIBBLE_PLACE = vec4<f32>(1.0, 0.0625, 0.00390625, 0.000244140625);
 
 #ifdef q4
-fn prepared(unit: u32) -> Columns {
-    return divided(columns(unit), NIBBLE_PLACE);
+fn prepared(unit: u32, squares: ptr<function, f32>) -> Columns {
+    return divided(columns(unit, squares), NIBBLE_PLACE);
 }
 
-fn unit_product(row: u32, unit: u32, x32: Columns) -> f32 {
-    let w = weight[row * (params.row_words / 4u) + unit];
-    let scale = unpack2x16float(scales[row * params.scale_words + (unit >> params.group_shift)]);
+fn place(row: u32, unit: u32) -> Place {
+    let at = row * (params.row_words / 4u) + unit;
+    return Place(at, at, row * params.scale_words + (unit >> params.group_shift));
+}
+
+fn product(stored: Unit, unit: u32, x32: Columns) -> f32 {
+    let w = stored.w;
     let sum = dot(masked(w.x, NIBBLES), x32.a) + dot(masked(w.x >> 16u, NIBBLES), x32.b)
         + dot(masked(w.y, NIBBLES), x32.c) + dot(masked(w.y >> 16u, NIBBLES), x32.d)
         + dot(masked(w.z, NIBBLES), x32.e) + dot(masked(w.z >> 16u, NIBBLES), x32.f)
         + dot(masked(w.w, NIBBLES), x32.g) + dot(masked(w.w >> 16u, NIBBLES), x32.h);
-    return scale.x * (sum - scale.y * (x32.first + x32.second));
+    return stored.scale.x * (sum - stored.scale.y * (x32.first + x32.second));
 }
 #endif
 #ifdef q6
@@ -68,17 +102,19 @@ struct Prepared {
     high: Columns,
 }
 
-fn prepared(unit: u32) -> Prepared {
-    let x32 = columns(unit);
+fn prepared(unit: u32, squares: ptr<function, f32>) -> Prepared {
+    let x32 = columns(unit, squares);
     return Prepared(divided(x32, NIBBLE_PLACE), divided(x32, PAIR_PLACE));
 }
 
-fn unit_product(row: u32, unit: u32, x32: Prepared) -> f32 {
+fn place(row: u32, unit: u32) -> Place {
     let at = (row * (params.row_words / 8u) + unit / 2u) * 3u;
-    let w = weight[at + unit % 2u];
-    let upper = weight[at + 2u];
-    let bits = select(upper.xy, upper.zw, unit % 2u == 1u);
-    let scale = unpack2x16float(scales[row * params.scale_words + unit]);
+    return Place(at + unit % 2u, at + 2u, row * params.scale_words + unit);
+}
+
+fn product(stored: Unit, unit: u32, x32: Prepared) -> f32 {
+    let w = stored.w;
+    let bits = select(stored.v.xy, stored.v.zw, unit % 2u == 1u);
     let first = dot(masked(w.x, NIBBLES), x32.low.a) + dot(masked(w.x >> 16u, NIBBLES), x32.low.b)
         + dot(masked(w.y, NIBBLES), x32.low.c) + dot(masked(w.y >> 16u, NIBBLES), x32.low.d)
         + dot(masked(bits.x, PAIRS), x32.high.a) + dot(masked(bits.x >> 8u, PAIRS), x32.high.b)
@@ -87,54 +123,51 @@ fn unit_product(row: u32, unit: u32, x32: Prepared) -> f32 {
         + dot(masked(w.w, NIBBLES), x32.low.g) + dot(masked(w.w >> 16u, NIBBLES), x32.low.h)
         + dot(masked(bits.y, PAIRS), x32.high.e) + dot(masked(bits.y >> 8u, PAIRS), x32.high.f)
         + dot(masked(bits.y >> 16u, PAIRS), x32.high.g) + dot(masked(bits.y >> 24u, PAIRS), x32.high.h);
-    return scale.x * (first - 32.0 * x32.low.first) + scale.y * (second - 32.0 * x32.low.second);
+    return stored.scale.x * (first - 32.0 * x32.low.first) + stored.scale.y * (second - 32.0 * x32.low.second);
 }
 #endif
 #ifdef q8
-fn prepared(unit: u32) -> Columns {
-    return columns(unit);
+fn prepared(unit: u32, squares: ptr<function, f32>) -> Columns {
+    return columns(unit, squares);
 }
 
 fn bytes(word: u32) -> vec4<f32> {
     return vec4<f32>(unpack4xI8(word));
 }
 
-fn unit_product(row: u32, unit: u32, x32: Columns) -> f32 {
+fn place(row: u32, unit: u32) -> Place {
     let at = (row * (params.row_words / 4u) + unit) * 2u;
-    let w = weight[at];
-    let v = weight[at + 1u];
-    let scale = unpack2x16float(scales[row * params.scale_words + unit / 2u]);
+    return Place(at, at + 1u, row * params.scale_words + unit / 2u);
+}
+
+fn product(stored: Unit, unit: u32, x32: Columns) -> f32 {
+    let w = stored.w;
+    let v = stored.v;
     let sum = dot(bytes(w.x), x32.a) + dot(bytes(w.y), x32.b) + dot(bytes(w.z), x32.c) + dot(bytes(w.w), x32.d)
         + dot(bytes(v.x), x32.e) + dot(bytes(v.y), x32.f) + dot(bytes(v.z), x32.g) + dot(bytes(v.w), x32.h);
-    return select(scale.x, scale.y, unit % 2u == 1u) * sum;
+    return select(stored.scale.x, stored.scale.y, unit % 2u == 1u) * sum;
 }
 #endif
 
-@compute @workgroup_size(WORKGROUP)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let row = (group.x + group.y * groups.x) * ROWS;
-    // Rows past the end read the last row again and are not written.
-    let last = params.n_rows - 1u;
+// W[rows] · x; the rows exist.
+fn row_sums(rows_a: vec4<u32>, rows_b: vec4<u32>, lane: u32) -> Sums {
     var a = vec4<f32>();
     var b = vec4<f32>();
+    var squares = 0.0;
     for (var unit = lane; unit < params.row_words / 4u; unit += WORKGROUP) {
-        let x32 = prepared(unit);
+        let x32 = prepared(unit, &squares);
         a += vec4<f32>(
-            unit_product(min(row, last), unit, x32),
-            unit_product(min(row + 1u, last), unit, x32),
-            unit_product(min(row + 2u, last), unit, x32),
-            unit_product(min(row + 3u, last), unit, x32),
+            product(unit_a(place(rows_a.x, unit)), unit, x32),
+            product(unit_a(place(rows_a.y, unit)), unit, x32),
+            product(unit_a(place(rows_a.z, unit)), unit, x32),
+            product(unit_a(place(rows_a.w, unit)), unit, x32),
         );
         b += vec4<f32>(
-            unit_product(min(row + 4u, last), unit, x32),
-            unit_product(min(row + 5u, last), unit, x32),
-            unit_product(min(row + 6u, last), unit, x32),
-            unit_product(min(row + 7u, last), unit, x32),
+            product(unit_b(place(rows_b.x, unit)), unit, x32),
+            product(unit_b(place(rows_b.y, unit)), unit, x32),
+            product(unit_b(place(rows_b.z, unit)), unit, x32),
+            product(unit_b(place(rows_b.w, unit)), unit, x32),
         );
     }
-    write_rows(row, lane, a, b);
+    return together(Sums(a, b, squares), lane);
 }
