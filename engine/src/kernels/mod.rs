@@ -22,6 +22,7 @@ pub mod rank_update;
 pub mod rms_norm;
 pub mod rope_kv;
 pub mod rows;
+pub mod sample;
 pub mod swiglu;
 
 pub use case::{Case, CaseBuffer, Data, Rng};
@@ -82,6 +83,7 @@ pub static KERNELS: &[Kernel] = &[
     kernel("rank_update", "rank_update", "base", rank_update::twin, rank_update::launches, rank_update::cases),
     kernel("rms_norm", "rms_norm", "base", rms_norm::twin, rms_norm::launches, rms_norm::cases),
     kernel("rope_kv", "rope_kv", "base", rope_kv::twin, rope_kv::launches, rope_kv::cases),
+    kernel("sample", "sample", "base", sample::twin, sample::launches, sample::cases),
     kernel("swiglu", "swiglu", "base", swiglu::twin, swiglu::launches, swiglu::cases),
 ];
 
@@ -208,6 +210,7 @@ mod tests {
             "gate_up" | "matmul" | "matvec" | "qkv" => size_of::<super::matvec::Params>(),
             "rank_update" => size_of::<super::rank_update::Params>(),
             "rms_norm" => size_of::<super::rms_norm::Params>(),
+            "sample" => size_of::<super::sample::Params>(),
             "swiglu" => size_of::<super::swiglu::Params>(),
             other => panic!("no Params for {other}"),
         };
