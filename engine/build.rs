@@ -20,6 +20,7 @@ const SWITCHES: &[(&str, &str)] = &[
     ("q8", ""),
     ("norm", ""),
     ("pair", ""),
+    ("wide", ""),
 ];
 
 fn main() {

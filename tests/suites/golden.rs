@@ -20,6 +20,8 @@ use guanaco_tests::generate::GenerateFile;
 use guanaco_tests::{Outcome, Suite, data_dir, golden_dir, model_in};
 use serde::Deserialize;
 
+#[path = "golden/ahead.rs"]
+mod ahead;
 #[path = "golden/lora.rs"]
 mod lora;
 
@@ -97,6 +99,8 @@ fn add_model(suite: &mut Suite, group: &str, dir: PathBuf) {
     if name(&dir) == "attention_bias" {
         let reuse = dir.clone();
         suite.case(format!("{title}: reuse changes no bit"), move || check_reuse(&reuse));
+        let ahead = dir.clone();
+        suite.case(format!("{title}: decoding ahead changes no token"), move || ahead::check(&ahead));
     }
     let twin = dir.clone();
     suite.case(format!("{title}: its fp16 twin"), move || check_twin(&twin));

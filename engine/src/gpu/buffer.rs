@@ -10,6 +10,8 @@ pub enum Role {
     Storage,
     /// Parameters of a kernel.
     Uniform,
+    /// Parameters of many kernels that another one writes.
+    Counter,
     /// Host memory that results are copied to.
     Readback,
     /// Host memory that uploads start from.
@@ -21,6 +23,18 @@ pub enum Role {
 pub struct Buffer {
     pub(super) raw: wgpu::Buffer,
     name: String,
+}
+
+/// What the host waits for, in errors.
+const READING: &str = "reading results back";
+
+/// A read-back that was asked for.
+#[derive(Debug)]
+pub(super) struct Mapping {
+    receiver: std::sync::mpsc::Receiver<std::result::Result<(), wgpu::BufferAsyncError>>,
+    staging: Buffer,
+    range: std::ops::Range<u64>,
+    bytes: u64,
 }
 
 impl Buffer {
@@ -57,6 +71,10 @@ impl Gpu {
         let usage = match role {
             Role::Storage => wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
             Role::Uniform => wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
+            Role::Counter => {
+                let both = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::STORAGE;
+                both | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC
+            }
             Role::Readback => wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             Role::Staging => wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
         };
@@ -116,12 +134,23 @@ impl Gpu {
     /// # Errors
     /// What the device reports.
     pub fn map<T>(&self, staging: &Buffer, bytes: u64, view: impl FnOnce(&[u8]) -> T) -> Result<T> {
-        let during = "reading results back";
-        let failed = |detail: String| Error::Gpu { during: during.to_owned(), detail };
+        let mapping = self.ask(staging, bytes);
+        self.wait(READING, None)?;
+        self.view(mapping, view)
+    }
+
+    /// Asks for the first `bytes` of a [`Role::Readback`] buffer, once all submitted work is done.
+    pub(super) fn ask(&self, staging: &Buffer, bytes: u64) -> Mapping {
         let (sender, receiver) = std::sync::mpsc::channel();
         let range = 0..bytes.max(4).next_multiple_of(4);
         staging.raw.map_async(wgpu::MapMode::Read, range.clone(), move |result| _ = sender.send(result));
-        self.wait(during, None)?;
+        Mapping { receiver, staging: staging.clone(), range, bytes }
+    }
+
+    /// Gives what was asked for to `view`, after a wait for the work before it.
+    pub(super) fn view<T>(&self, mapping: Mapping, view: impl FnOnce(&[u8]) -> T) -> Result<T> {
+        let Mapping { receiver, staging, range, bytes } = mapping;
+        let failed = |detail: String| Error::Gpu { during: READING.to_owned(), detail };
         match receiver.try_recv() {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(failed(error.to_string())),

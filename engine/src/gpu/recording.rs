@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, Mapping};
 use super::context::Gpu;
 use super::pipeline::Dispatch;
 use super::twin::TwinBuffers;
@@ -61,6 +61,16 @@ impl<'a> Recording<'a> {
     }
 }
 
+/// A recording that was submitted, and its result that is on its way to the host.
+#[derive(Debug)]
+pub struct Pending {
+    index: Option<wgpu::SubmissionIndex>,
+    mapping: Mapping,
+    batched: bool,
+    cost: u64,
+    start: Instant,
+}
+
 impl Gpu {
     /// Runs `recording`, waits for it, and gives the first `bytes` of `result` (where it copies out to) to `view`.
     ///
@@ -87,6 +97,40 @@ impl Gpu {
     /// # Errors
     /// What the device reports.
     pub fn run(&self, recording: &Recording<'_>, during: &str) -> Result<()> {
+        self.send(recording, during).map(|_| ())
+    }
+
+    /// As [`Gpu::run`], then asks for the first `bytes` of `result` without waiting for them: [`Gpu::finish`] does.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn start(&self, recording: &Recording<'_>, during: &str, (result, bytes): (&Buffer, u64)) -> Result<Pending> {
+        let cost = recording.steps.iter().map(|step| step.cost).sum();
+        let index = self.send(recording, during)?;
+        let mapping = self.ask(result, bytes);
+        Ok(Pending { index, mapping, batched: recording.batched, cost, start: Instant::now() })
+    }
+
+    /// Waits for `pending`, which is the oldest of those under way, and gives its result to `view`. `before` is when the one before
+    /// it was finished: the device had no earlier start.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn finish<T>(
+        &self,
+        pending: Pending,
+        during: &str,
+        before: Instant,
+        view: impl FnOnce(&[u8]) -> T,
+    ) -> Result<T> {
+        self.wait(during, pending.index)?;
+        self.measured(pending.batched, pending.cost, pending.start.max(before).elapsed());
+        self.view(pending.mapping, view)
+    }
+
+    /// Submits `recording` slice by slice, and returns the last submit.
+    fn send(&self, recording: &Recording<'_>, during: &str) -> Result<Option<wgpu::SubmissionIndex>> {
+        let mut last = None;
         let is_cpu =
             |step: &Step<'_>| self.options().cpu_kernels.iter().any(|k| *k == step.dispatch.pipeline.launch().kernel);
         let mut rest = recording.steps.as_slice();
@@ -114,15 +158,18 @@ impl Gpu {
             let copies = if rest.is_empty() { recording.copies.as_slice() } else { &[] };
             let start = Instant::now();
             let index = self.submit(slice, copies);
-            if !rest.is_empty() {
+            if rest.is_empty() {
+                last = Some(index);
+            } else {
                 self.wait(during, Some(index))?;
                 self.measured(recording.batched, cost, start.elapsed());
             }
         }
         if recording.steps.last().is_none_or(is_cpu) && !recording.copies.is_empty() {
-            self.submit(&[], &recording.copies);
+            last = Some(self.submit(&[], &recording.copies));
         }
-        self.check(during)
+        self.check(during)?;
+        Ok(last)
     }
 
     fn submit(&self, steps: &[Step<'_>], copies: &[Copy<'_>]) -> wgpu::SubmissionIndex {

@@ -39,10 +39,11 @@ pub struct Params {
     pub min_p: f32,
 }
 
-/// The variants that run on `tier`: as many invocations as there may be, since one workgroup reads all logits four times.
+/// The variants that run on `tier`. `wide` is the same text with as many invocations as there may be, since one workgroup reads all
+/// logits four times.
 pub fn launches(tier: &Tier) -> Vec<Launch> {
     let large =
-        [1024, 512].into_iter().find(|size| *size <= tier.max_invocations).map(|size| launch("sample", "base", size));
+        [1024, 512].into_iter().find(|size| *size <= tier.max_invocations).map(|size| launch("sample", "wide", size));
     large.into_iter().chain([launch("sample", "base", 256)]).collect()
 }
 

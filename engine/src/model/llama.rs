@@ -15,12 +15,13 @@
 //! and reads the logits back. Decoding, the lines with `qkv` and `gate` are one dispatch each, as far as the matrices allow; on a
 //! GPU with the norm before them, so that a layer is five.
 
+mod ahead;
 pub(super) mod layerwise;
 
 use std::sync::Arc;
 
 use super::plan::{self, LoadOptions, Shapes};
-use super::{Config, Forward, Pass};
+use super::{Ahead, Config, Forward, Pass};
 use crate::error::{Error, Result};
 use crate::file::RopeLayout;
 use crate::gpu::{Buffer, Gpu, MemoryPlan, Recording, Role};
@@ -54,6 +55,7 @@ pub struct Llama {
     final_norm: RmsNorm,
     lm_head: Linear,
     pub(super) head: Head,
+    chooser: ahead::Chooser,
     /// Of the last step; see [`Scratch::serial`].
     serial: u32,
 }
@@ -123,7 +125,7 @@ impl Scratch {
         let rows = |name, width: usize| gpu.create_buffer(name, (shapes.chunk_len * width * 4) as u64, Role::Storage);
         let vocab = (config.vocab_size * 4) as u64;
         Ok(Self {
-            step: gpu.create_buffer("step", size_of::<Step>() as u64, Role::Uniform)?,
+            step: gpu.create_buffer("step", size_of::<Step>() as u64, Role::Counter)?,
             tokens: rows("tokens", 1)?,
             x: rows("x", shapes.dim)?,
             normed: rows("normed", shapes.dim)?,
@@ -186,6 +188,7 @@ impl Llama {
         let loader = Loader { gpu: &gpu, config: &config, shapes, tensors: &tensors, uploader };
         let loaded = loader.load(checkpoint.rope_layout());
         let (cache, scratch, parts) = loaded.map_err(|error| plan::with_figures(error, &memory))?;
+        let chooser = ahead::Chooser::new(&gpu, config.vocab_size, &scratch)?;
         let Parts { embed, layers, final_norm, lm_head, head } = parts;
         let read_bytes = tensors.device_bytes() - tensors.table_bytes();
         Ok(Self {
@@ -201,6 +204,7 @@ impl Llama {
             final_norm,
             lm_head,
             head,
+            chooser,
             serial: 0,
         })
     }
@@ -294,6 +298,12 @@ impl Llama {
             None => Ok(()),
         }
     }
+
+    fn dropped(&self, during: &str) -> Error {
+        let detail =
+            "the driver dropped the work without an error; load the model again, with a smaller context if it repeats";
+        Error::Gpu { during: during.to_owned(), detail: detail.to_owned() }
+    }
 }
 
 impl Forward for Llama {
@@ -328,8 +338,7 @@ impl Forward for Llama {
             serial.try_into().map_or(0, u32::from_le_bytes)
         })?;
         if serial != self.serial {
-            let detail = "the driver dropped the work without an error; load the model again, with a smaller context if it repeats";
-            return Err(Error::Gpu { during: during.to_owned(), detail: detail.to_owned() });
+            return Err(self.dropped(during));
         }
         match logits.iter().position(|logit| !logit.is_finite()) {
             None => Ok(()),
@@ -354,6 +363,10 @@ impl Forward for Llama {
 
     fn copy_slot(&mut self, from: usize, to: usize, len: usize) -> Result<()> {
         self.cache.copy_slot(&self.gpu, from, to, len)
+    }
+
+    fn ahead(&mut self) -> Option<&mut dyn Ahead> {
+        if self.decodes_ahead() { Some(self) } else { None }
     }
 }
 

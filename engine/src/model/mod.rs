@@ -53,6 +53,54 @@ pub trait Forward {
     /// # Errors
     /// A slot or length that does not exist is [`crate::Error::Request`].
     fn copy_slot(&mut self, from: usize, to: usize, len: usize) -> Result<()>;
+    /// Decoding ahead of the host, where the model can and it pays.
+    fn ahead(&mut self) -> Option<&mut dyn Ahead> {
+        None
+    }
+}
+
+/// How the device chooses tokens by itself; see [`crate::sampler::SamplerConfig`] for the meaning of each.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Choice {
+    /// The best token, else a draw.
+    pub greedy: bool,
+    /// Divides positive, multiplies negative scores of tokens of the history.
+    pub repetition_penalty: f32,
+    /// Divides the scores.
+    pub temperature: f32,
+    /// Keeps so many of the best.
+    pub top_k: usize,
+    /// Keeps the best until their probabilities reach this.
+    pub top_p: f32,
+    /// Removes what is less probable than this share of the best one's probability.
+    pub min_p: f32,
+}
+
+/// Decoding ahead of the host: the device chooses each token and runs the next step with it, while the host reads what came of
+/// the steps before. What was run behind a token that the host does not want is dropped: its positions are run again.
+pub trait Ahead {
+    /// Steps that should be on their way at a time.
+    fn depth(&self) -> usize;
+    /// Candidates that a step can hand out.
+    fn most_candidates(&self) -> usize;
+    /// Gives up the steps on their way. The next one runs the last token of `history` at its place in `slot`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Request`] when the position does not exist; what the device reports.
+    fn restart(&mut self, slot: usize, history: &[u32], choice: Choice, candidates: usize) -> Result<()>;
+    /// Sends one more step on its way; `draw`, in 0..1, is the random number for the token behind it.
+    ///
+    /// # Errors
+    /// As [`Ahead::restart`].
+    fn push(&mut self, draw: f64) -> Result<()>;
+    /// Waits for the oldest step on its way, and returns what the device chose behind it, with the best tokens and their logits, by
+    /// ascending id. No candidates where they cannot be relied on: too many tie, or a logit is not finite.
+    ///
+    /// # Errors
+    /// [`crate::Error::Request`] when none is on its way; what the device reports.
+    fn next(&mut self, candidates: &mut Vec<(u32, f32)>) -> Result<u32>;
+    /// Steps on their way.
+    fn under_way(&self) -> usize;
 }
 
 impl<F: Forward + ?Sized> Forward for Box<F> {
@@ -78,5 +126,9 @@ impl<F: Forward + ?Sized> Forward for Box<F> {
 
     fn copy_slot(&mut self, from: usize, to: usize, len: usize) -> Result<()> {
         (**self).copy_slot(from, to, len)
+    }
+
+    fn ahead(&mut self) -> Option<&mut dyn Ahead> {
+        (**self).ahead()
     }
 }

@@ -86,6 +86,21 @@ impl Scores {
         if self.items.is_empty() { Err(nothing_left(self.vocab_size)) } else { Ok(()) }
     }
 
+    /// Starts over with some tokens of a vocabulary of `vocab_size`: their ids, ascending, and finite logits.
+    pub fn fill_some(&mut self, candidates: &[(u32, f32)], vocab_size: usize) {
+        self.vocab_size = vocab_size;
+        self.items.clear();
+        self.items.extend(candidates.iter().map(|&(id, score)| Scored { id, score }));
+    }
+
+    /// The lowest score and the `n`-th best (the best is the first); None where there are fewer.
+    pub(super) fn lowest_and_nth(&mut self, n: usize) -> Option<(f32, f32)> {
+        self.selected.clear();
+        self.selected.extend(self.items.iter().map(|item| item.score));
+        self.selected.sort_unstable_by(|a, b| b.total_cmp(a));
+        Some((*self.selected.last()?, *self.selected.get(n.checked_sub(1)?)?))
+    }
+
     /// The tokens still in play, by ascending id.
     pub fn items(&self) -> &[Scored] {
         &self.items

@@ -2,6 +2,7 @@
 //!
 //! The command, the server and the window all drive this [`Session`]; it knows the model only as [`Forward`].
 
+mod ahead;
 mod beams;
 mod request;
 mod slots;
@@ -10,6 +11,7 @@ mod text;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
+use ahead::LookAhead;
 pub use request::{BeamResult, Event, FinishReason, Reply, Request, Timings};
 use slots::Slots;
 use text::ReplyText;
@@ -103,6 +105,7 @@ impl<F: Forward> Session<F> {
         let prompt = self.prefill(request, on_event)?;
         let mut timings = Timings { prefill: start.elapsed(), prefill_tokens: prompt.new, ..Timings::default() };
 
+        let mut ahead = LookAhead::new(&mut self.slots, request, &sampler);
         let mut history = request.prompt_ids.clone();
         let prompt_len = history.len();
         let finish = loop {
@@ -113,11 +116,19 @@ impl<F: Forward> Session<F> {
             if let Some(limit) = self.limit_reached(request, len) {
                 break limit;
             }
-            if let (true, Some(&last)) = (len > 0, history.last()) {
-                self.slots.run(Pass::Decode, prompt.slot, history.len() - 1, &[last], &mut self.logits)?;
-                timings.decode_tokens += 1;
-            }
-            let id = sampler.sample(&self.logits, &history)?;
+            let id = match (&mut ahead, history.last()) {
+                // The first token comes from the prompt's logits.
+                _ if len == 0 => sampler.sample(&self.logits, &history)?,
+                (Some(ahead), _) => {
+                    ahead.next(&mut self.slots, prompt.slot, &mut sampler, &history, &mut self.logits)?
+                }
+                (None, last) => {
+                    let (pos, last) = (history.len() - 1, last.copied().unwrap_or_default());
+                    self.slots.run(Pass::Decode, prompt.slot, pos, &[last], &mut self.logits)?;
+                    sampler.sample(&self.logits, &history)?
+                }
+            };
+            timings.decode_tokens += usize::from(len > 0);
             timings.first_token.get_or_insert_with(|| start.elapsed());
             history.push(id);
             let is_eos = request.is_eos(id);

@@ -4,7 +4,7 @@
 //! more than the cache has.
 
 use crate::error::{Error, Result};
-use crate::model::{Forward, Pass};
+use crate::model::{Ahead, Choice, Forward, Pass};
 
 /// A model, and the tokens in each of its slots.
 #[derive(Debug)]
@@ -83,6 +83,41 @@ impl<F: Forward> Slots<F> {
         }
         cached.extend_from_slice(tokens);
         Ok(())
+    }
+
+    /// Begins to decode ahead in `slot` behind `history`, whose last token the next step runs; see [`crate::model::Ahead`].
+    pub(super) fn restart_ahead(
+        &mut self,
+        slot: usize,
+        history: &[u32],
+        choice: Choice,
+        candidates: usize,
+    ) -> Result<()> {
+        let pos = history.len().saturating_sub(1);
+        if let (Some(cached), Some(prefilled)) = (self.cached.get_mut(slot), self.prefilled.get_mut(slot)) {
+            cached.truncate(pos);
+            *prefilled = pos.min(*prefilled);
+        }
+        self.ahead()?.restart(slot, history, choice, candidates)
+    }
+
+    /// Waits for the oldest step under way, which ran `token` in `slot`, and returns the device's choice behind it.
+    pub(super) fn next_ahead(&mut self, slot: usize, token: u32, candidates: &mut Vec<(u32, f32)>) -> Result<u32> {
+        let choice = self.ahead()?.next(candidates)?;
+        if let Some(cached) = self.cached.get_mut(slot) {
+            cached.push(token);
+        }
+        Ok(choice)
+    }
+
+    /// The model's way of decoding ahead.
+    pub(super) fn ahead(&mut self) -> Result<&mut dyn Ahead> {
+        self.model.ahead().ok_or_else(|| Error::Request("this model does not decode ahead of the host".to_owned()))
+    }
+
+    /// Does the model have one?
+    pub(super) fn can_decode_ahead(&mut self) -> bool {
+        self.model.ahead().is_some()
     }
 
     /// Copies the first `len` tokens of slot `from` to slot `to`.
