@@ -34,7 +34,7 @@ fn variants(tier: &Tier, base: &'static str, cpu: &'static str) -> Vec<Launch> {
 /// Workgroups for a matrix part of `n_rows` and `n_tokens` of input.
 pub(super) fn workgroups(n_rows: u32, n_tokens: u32, launch: &Launch) -> [u32; 3] {
     if launch.variant.ends_with("cpu_subgroup") {
-        [n_tokens.div_ceil(8), n_rows.div_ceil(launch.invocations * 2), 1]
+        [n_tokens.div_ceil(launch.invocations * 2), n_rows.div_ceil(launch.invocations * 8), 1]
     } else {
         [n_rows.div_ceil(64), n_tokens.div_ceil(64), 1]
     }
