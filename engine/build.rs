@@ -9,9 +9,24 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
-/// The switches that a variant may name, with the wgpu feature that each needs.
-const SWITCHES: &[(&str, &str)] =
-    &[("subgroup", "SUBGROUP"), ("f16", "SHADER_F16"), ("cpu", ""), ("q4", ""), ("q6", ""), ("q8", "")];
+/// What matrix units of either size need.
+const COOP: &[&str] = &["EXPERIMENTAL_COOPERATIVE_MATRIX", "SHADER_F16", "SUBGROUP"];
+
+/// The switches that a text may ask for, with the wgpu features that each needs.
+const SWITCHES: &[(&str, &[&str])] = &[
+    ("subgroup", &["SUBGROUP"]),
+    ("f16", &["SHADER_F16"]),
+    ("cpu", &[]),
+    ("coop", COOP),
+    ("coop8", COOP),
+    ("coop16", COOP),
+    ("q4", &[]),
+    ("q6", &[]),
+    ("q8", &[]),
+];
+
+/// What a switch of a variant's name turns on beside itself.
+const IMPLIED: &[(&str, &str)] = &[("coop8", "coop"), ("coop16", "coop")];
 
 fn main() {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("..").join("shaders");
@@ -45,12 +60,13 @@ fn table(root: &Path) -> Result<String, String> {
         String::from("/// Every shader text, sorted by kernel and variant.\npub static SHADERS: &[Shader] = &[\n");
     for (kernel, variant) in &entries {
         let path = root.join(format!("{kernel}.wgsl"));
-        let switches: Vec<&str> = variant.split('_').filter(|word| *word != "base").collect();
+        let mut switches: Vec<&str> = variant.split('_').filter(|word| *word != "base").collect();
+        let implied = IMPLIED.iter().filter(|(switch, _)| switches.contains(switch)).map(|(_, implied)| *implied);
+        switches.extend(implied.collect::<Vec<_>>());
         let mut features = BTreeSet::new();
         for switch in &switches {
             match SWITCHES.iter().find(|(name, _)| name == switch) {
-                Some((_, "")) => {}
-                Some((_, feature)) => _ = features.insert(*feature),
+                Some((_, needed)) => features.extend(needed.iter().copied()),
                 None => return Err(format!("variants.txt: `{kernel} {variant}`: unknown switch `{switch}`")),
             }
         }
@@ -119,6 +135,9 @@ fn reflect(kernel: &str, variant: &str, source: &str, features: &BTreeSet<&str>)
     }
     if features.contains("SUBGROUP") {
         capabilities |= naga::valid::Capabilities::SUBGROUP;
+    }
+    if features.contains("EXPERIMENTAL_COOPERATIVE_MATRIX") {
+        capabilities |= naga::valid::Capabilities::COOPERATIVE_MATRIX;
     }
     naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities)
         .subgroup_stages(naga::valid::ShaderStages::COMPUTE)

@@ -16,6 +16,7 @@ pub mod lora_merge;
 pub mod matmul;
 pub mod matvec;
 pub mod matvec_quant;
+pub mod narrow;
 pub mod rank_update;
 pub mod rms_norm;
 pub mod rope_kv;
@@ -60,6 +61,7 @@ pub static KERNELS: &[Kernel] = &[
     kernel("matvec_q4", "matvec_quant", "q4", matvec_quant::twin_q4, matvec_quant::launches_q4, matvec_quant::cases_q4),
     kernel("matvec_q6", "matvec_quant", "q6", matvec_quant::twin_q6, matvec_quant::launches_q6, matvec_quant::cases_q6),
     kernel("matvec_q8", "matvec_quant", "q8", matvec_quant::twin_q8, matvec_quant::launches_q8, matvec_quant::cases_q8),
+    kernel("narrow", "narrow", "base", narrow::twin, narrow::launches, narrow::cases),
     kernel("rank_update", "rank_update", "base", rank_update::twin, rank_update::launches, rank_update::cases),
     kernel("rms_norm", "rms_norm", "base", rms_norm::twin, rms_norm::launches, rms_norm::cases),
     kernel("rope_kv", "rope_kv", "base", rope_kv::twin, rope_kv::launches, rope_kv::cases),
@@ -110,7 +112,11 @@ fn named(name: &str) -> Result<&'static Kernel> {
 
 /// As [`preferred`], for a kernel of the registry.
 fn preferred_of(gpu: &Gpu, kernel: &Kernel) -> Result<Launch> {
-    for launch in (kernel.launches)(gpu.tier()) {
+    let mut launches = (kernel.launches)(gpu.tier());
+    if let Some(prefer) = &gpu.options().prefer {
+        launches.sort_by_key(|launch| launch.variant.split('_').all(|switch| switch != prefer));
+    }
+    for launch in launches {
         if launch.variant == kernel.baseline || gpu.trusted(&launch, || self_test(gpu, kernel, &launch))? {
             return Ok(launch);
         }
@@ -187,6 +193,7 @@ mod tests {
             "gram" => size_of::<super::gram::Params>(),
             "lora_merge" => size_of::<super::lora_merge::Params>(),
             "matmul" | "matvec" | "matvec_quant" => size_of::<super::matvec::Params>(),
+            "narrow" => size_of::<super::narrow::Params>(),
             "rank_update" => size_of::<super::rank_update::Params>(),
             "rms_norm" => size_of::<super::rms_norm::Params>(),
             "rope_kv" => size_of::<super::rope_kv::Params>(),

@@ -16,7 +16,7 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use guanaco_engine::gpu::{BoundBuffer, Buffer, Dispatch, Gpu, Launch, Recording, Role, Tier};
+use guanaco_engine::gpu::{BoundBuffer, Buffer, Dispatch, Gpu, Launch, Recording, Role, Tier, find_shader};
 use guanaco_engine::kernels::{Case, Data, KERNELS, Kernel, Rng, Step, attention, matvec};
 use guanaco_engine::weights::packed::Format;
 use guanaco_engine::weights::padded;
@@ -209,7 +209,10 @@ fn product(kernel: &Kernel, format: Format, rows: usize, cols: usize, n_tokens: 
         .f32("bias", &[0.0; 4])
         .output("y", Data::F32, n_tokens * padded(rows));
     if kernel.stem == "matmul" {
+        // Matrix units take x in f16; what is in it does not change the time.
+        let half = repeated(&mut rng, n_tokens * padded(cols), |rng| rng.value(1.0));
         case = case.uniform("step", Step { pos: 0, n_tokens: n_tokens as u32 });
+        case = case.f16("half_x", &half).f32("x_scale", &vec![1.0; n_tokens]);
     }
     let scale = 1.0 / (cols as f32).sqrt();
     case = if format == Format::F16 {
@@ -313,7 +316,10 @@ fn measure(gpu: &Gpu, kernel: &'static Kernel, work: &Work, options: &Options) -
         if options.only.as_ref().is_some_and(|only| only != launch.variant) {
             continue;
         }
-        let dispatch = gpu.dispatch(&work.title, &launch, kernel.twin, bound.clone())?;
+        let shader = find_shader(launch.kernel, launch.variant).context("variants.txt does not list it")?;
+        let takes = |bound: &&BoundBuffer| shader.bindings.iter().any(|binding| binding.name == bound.name);
+        let dispatch =
+            gpu.dispatch(&work.title, &launch, kernel.twin, bound.iter().filter(takes).cloned().collect())?;
         let workgroups = (work.case.workgroups)(&work.case, &launch, gpu.tier());
         variants.push(Variant { name, dispatch, workgroups, times: 1, seconds: Vec::new() });
     }
