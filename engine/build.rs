@@ -9,19 +9,28 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
-/// The switches that a variant may name, with the wgpu feature that each needs.
-const SWITCHES: &[(&str, &str)] = &[
-    ("subgroup", "SUBGROUP"),
-    ("f16", "SHADER_F16"),
-    ("i64", "SHADER_INT64"),
-    ("cpu", ""),
-    ("q4", ""),
-    ("q6", ""),
-    ("q8", ""),
-    ("norm", ""),
-    ("pair", ""),
-    ("wide", ""),
+/// What matrix units of either size need.
+const COOP: &[&str] = &["EXPERIMENTAL_COOPERATIVE_MATRIX", "SHADER_F16", "SUBGROUP"];
+
+/// The switches that a text may ask for, with the wgpu features that each needs.
+const SWITCHES: &[(&str, &[&str])] = &[
+    ("subgroup", &["SUBGROUP"]),
+    ("f16", &["SHADER_F16"]),
+    ("i64", &["SHADER_INT64"]),
+    ("cpu", &[]),
+    ("coop", COOP),
+    ("coop8", COOP),
+    ("coop16", COOP),
+    ("q4", &[]),
+    ("q6", &[]),
+    ("q8", &[]),
+    ("norm", &[]),
+    ("pair", &[]),
+    ("wide", &[]),
 ];
+
+/// What a switch of a variant's name turns on beside itself.
+const IMPLIED: &[(&str, &str)] = &[("coop8", "coop"), ("coop16", "coop")];
 
 fn main() {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("..").join("shaders");
@@ -58,9 +67,10 @@ fn table(root: &Path) -> Result<String, String> {
         let (mut switches, mut features) = (Vec::new(), BTreeSet::new());
         for switch in variant.split('_').filter(|word| *word != "base") {
             match SWITCHES.iter().find(|(name, _)| *name == switch) {
-                Some((name, feature)) => {
+                Some((name, needed)) => {
                     switches.push(*name);
-                    features.extend(Some(*feature).filter(|feature| !feature.is_empty()));
+                    switches.extend(IMPLIED.iter().filter(|(of, _)| of == name).map(|(_, implied)| *implied));
+                    features.extend(needed.iter().copied());
                 }
                 None => return Err(format!("variants.txt: `{kernel} {variant}`: unknown switch `{switch}`")),
             }
@@ -141,6 +151,9 @@ fn reflect(kernel: &str, variant: &str, source: &str, features: &BTreeSet<&str>)
     }
     if features.contains("SHADER_INT64") {
         capabilities |= naga::valid::Capabilities::SHADER_INT64;
+    }
+    if features.contains("EXPERIMENTAL_COOPERATIVE_MATRIX") {
+        capabilities |= naga::valid::Capabilities::COOPERATIVE_MATRIX;
     }
     naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities)
         .subgroup_stages(naga::valid::ShaderStages::COMPUTE)

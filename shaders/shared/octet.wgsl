@@ -55,6 +55,15 @@ fn octet(row: u32, word: u32) -> Octet {
     return Octet(scale * vec4<f32>(unpack4xI8(weight[at])), scale * vec4<f32>(unpack4xI8(weight[at + 1u])));
 }
 #else
+#ifdef coop
+@group(0) @binding(2) var<storage, read> weight: array<vec4<f16>>; // (n_rows, row_words * 2)
+
+// Matrix units want f16 again: compilers drop a conversion there and back, which loses nothing.
+fn octet(row: u32, word: u32) -> Octet {
+    let at = (row * params.row_words + word) * 2u;
+    return Octet(vec4<f32>(weight[at]), vec4<f32>(weight[at + 1u]));
+}
+#else
 #import packed
 @group(0) @binding(2) var<storage, read> weight: array<vec4<u32>>; // (n_rows, row_words) f16
 
@@ -62,6 +71,7 @@ fn octet(row: u32, word: u32) -> Octet {
     let w = weight[row * params.row_words + word];
     return Octet(unpack_lo(w), unpack_hi(w));
 }
+#endif
 #endif
 #endif
 #endif

@@ -3,13 +3,16 @@
 //!
 //! Shaders are written as the engine runs them: `override`s resolved, no bounds checks, no zeroed workgroup memory.
 
+#[path = "shaders/spirv.rs"]
+mod spirv;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, anyhow, bail, ensure};
-use guanaco_engine::gpu::{Access, Profile, SHADERS, Shader, Tier};
+use guanaco_engine::gpu::{Access, CoopShape, CoopType, Profile, SHADERS, Shader, Tier};
 use guanaco_engine::kernels::KERNELS;
 use guanaco_tests::{Outcome, Suite, workspace};
 use naga::back::{PipelineConstants, glsl, hlsl, msl, pipeline_constants::process_overrides, spv};
@@ -22,20 +25,39 @@ const BASE_STORAGE_BUFFERS: usize = 8;
 const BASE_INVOCATIONS: u32 = 256;
 const BASE_WORKGROUP_BYTES: u32 = 16 * 1024;
 
+const COOP: wgpu::Features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+
 fn main() -> ExitCode {
     let mut suite = Suite::new();
-    let spirv_val = Command::new("spirv-val").arg("--version").output().is_ok();
+    let version = spirv::version();
+    let spirv_val = version.is_some();
     let tint = std::env::var_os("GUANACO_TINT").map(PathBuf::from);
     for shader in SHADERS {
         let name = |checker: &str| format!("{}.{}: {checker}", shader.kernel, shader.variant);
         suite.case(name("naga"), || each(shader, |text| same_reflection(shader, text)));
-        if spirv_val {
-            suite.case(name("SPIR-V"), || each(shader, |text| validate_spirv(&text.spirv()?)));
+        let coop = shader.features.contains(COOP);
+        if coop && version.is_some_and(|version| version < spirv::FIRST_WITH_COOP) {
+            suite.skip(name("SPIR-V"), "this spirv-val is older than cooperative matrices (2023.4)");
+        } else if spirv_val {
+            suite.case(name("SPIR-V"), || {
+                each(shader, |text| {
+                    let environment = if shader.features.contains(COOP) { "vulkan1.3" } else { "vulkan1.1" };
+                    spirv::validate(&text.spirv()?, environment)
+                })
+            });
         } else {
             suite.skip(name("SPIR-V"), "spirv-val is not installed (package spirv-tools)");
         }
-        suite.case(name("MSL"), || each(shader, |text| text.msl()));
-        suite.case(name("HLSL"), || each(shader, |text| text.hlsl()));
+        if shader.variant.ends_with("coop16") {
+            suite.skip(name("MSL"), "Metal's matrices are 8 x 8");
+        } else {
+            suite.case(name("MSL"), || each(shader, |text| text.msl()));
+        }
+        if coop {
+            suite.skip(name("HLSL"), "HLSL has no cooperative matrices");
+        } else {
+            suite.case(name("HLSL"), || each(shader, |text| text.hlsl()));
+        }
         let int64 = shader.features.contains(wgpu::Features::SHADER_INT64);
         if int64 || shader.features.contains(wgpu::Features::SHADER_F16) {
             suite.skip(name("GLSL"), "GLSL ES has neither f16 nor 64-bit integers");
@@ -44,6 +66,7 @@ fn main() -> ExitCode {
         }
         match &tint {
             Some(_) if int64 => suite.skip(name("Tint"), "64-bit integers are naga's alone"),
+            Some(_) if coop => suite.skip(name("Tint"), "Tint knows cooperative matrices by other names"),
             Some(folder) => {
                 let folder = folder.clone();
                 suite.case(name("Tint"), move || {
@@ -63,7 +86,7 @@ fn main() -> ExitCode {
         refused(Text::new("@compute @workgroup_size(1) fn main() { let x: f16 = 1.0h; }", Capabilities::empty(), &[]))
     });
     if spirv_val {
-        suite.case("checkers fail: spirv-val", spirv_val_refuses);
+        suite.case("checkers fail: spirv-val", spirv::refuses);
     } else {
         suite.skip("checkers fail: spirv-val", "spirv-val is not installed (package spirv-tools)");
     }
@@ -198,13 +221,12 @@ fn capabilities(features: wgpu::Features) -> Capabilities {
     capabilities.set(Capabilities::SHADER_FLOAT16, features.contains(wgpu::Features::SHADER_F16));
     capabilities.set(Capabilities::SHADER_INT64, features.contains(wgpu::Features::SHADER_INT64));
     capabilities.set(Capabilities::SUBGROUP, features.contains(wgpu::Features::SUBGROUP));
-    let cooperative = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
-    capabilities.set(Capabilities::COOPERATIVE_MATRIX, features.contains(cooperative));
+    capabilities.set(Capabilities::COOPERATIVE_MATRIX, features.contains(COOP));
     capabilities
 }
 
 /// Adapters that differ in what kernels are picked by: limits as every device has them, software drivers with their small
-/// subgroups, and GPUs with and without one size of subgroup.
+/// subgroups, and GPUs with and without one size of subgroup and matrix units.
 fn tiers() -> Vec<Tier> {
     let limits = wgpu::Limits::default();
     let portable = Tier {
@@ -240,6 +262,12 @@ fn tiers() -> Vec<Tier> {
         tiers.push(Tier { subgroup: Some(subgroup), ..large.clone() });
         tiers.push(Tier { subgroup: Some(subgroup), f16: false, ..large.clone() });
     }
+    let square = |side| CoopShape { mnk: [side; 3], ab: CoopType::F16, cr: CoopType::F32 };
+    for (sides, subgroup) in [(&[16][..], (32, 32)), (&[8, 16], (8, 32)), (&[16], (32, 64)), (&[8], (4, 64))] {
+        let coop = sides.iter().map(|side| square(*side)).collect();
+        tiers.push(Tier { subgroup: Some(subgroup), coop, ..large.clone() });
+    }
+    tiers.push(Tier { profile: Profile::Cpu, subgroup: Some((8, 8)), coop: vec![square(8)], ..large.clone() });
     tiers
 }
 
@@ -298,15 +326,6 @@ fn access(space: AddressSpace) -> Option<Access> {
         AddressSpace::Storage { .. } => Some(Access::Read),
         _ => None,
     }
-}
-
-fn validate_spirv(words: &[u32]) -> Outcome {
-    let mut file = tempfile::NamedTempFile::new()?;
-    file.write_all(bytemuck::cast_slice(words))?;
-    let output = Command::new("spirv-val").args(["--target-env", "vulkan1.1"]).arg(file.path()).output()?;
-    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-    ensure!(output.status.success(), "spirv-val: {said}");
-    Ok(())
 }
 
 /// Compiles with Tint (tests/tint.mjs), from the npm package below `folder`.
@@ -384,15 +403,6 @@ fn refused<T>(result: anyhow::Result<T>) -> Outcome {
     }
 }
 
-fn spirv_val_refuses() -> Outcome {
-    let text = Text::new("@compute @workgroup_size(1) fn main() {}", Capabilities::empty(), &[])?;
-    let mut words = text.spirv()?;
-    validate_spirv(&words)?;
-    // Word 3 of the header is the bound of all ids: with 1, every id is out of bounds.
-    *words.get_mut(3).context("a header of five words")? = 1;
-    refused(validate_spirv(&words))
-}
-
 /// Shaders beyond each limit of the baseline are refused by a device that has just these limits.
 fn limits_refuse() -> Outcome {
     let good = "@group(0) @binding(0) var<storage, read_write> y: array<u32>;
@@ -435,9 +445,17 @@ impl Noop {
         let adapter = pollster::block_on(
             wgpu::Instance::new(descriptor).request_adapter(&wgpu::RequestAdapterOptions::default()),
         )?;
+        let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
+        if features.contains(COOP) {
+            #[expect(unsafe_code, reason = "a device that runs nothing")]
+            // SAFETY: what an experimental feature may do wrong it does on a GPU, and there is none behind this device.
+            let enabled = unsafe { wgpu::ExperimentalFeatures::enabled() };
+            experimental_features = enabled;
+        }
         let (device, _) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             required_features: features,
             required_limits: wgpu::Limits::default(),
+            experimental_features,
             ..Default::default()
         }))?;
         Ok(Self { device })

@@ -80,8 +80,7 @@ fn print(out: &mut impl std::io::Write, device: &Device) -> std::io::Result<()> 
     };
     writeln!(out, "   f16 in shaders     {}", yes(tier.f16))?;
     writeln!(out, "   subgroups          {subgroup}")?;
-    let coop = if tier.coop.is_empty() { "no".to_owned() } else { tier.coop.join(", ") };
-    writeln!(out, "   coop. matrices     {coop}")?;
+    writeln!(out, "   coop. matrices     {}", tier.coop_text())?;
     writeln!(out, "   timestamps         {}", yes(tier.timestamps))?;
     writeln!(out, "   largest binding    {}", size(tier.max_binding))?;
     writeln!(out, "   largest buffer     {}", size(tier.max_buffer))?;

@@ -24,13 +24,16 @@ pub struct GpuOptions {
     /// Picks kernels as for an adapter of this kind (`GUANACO_PROFILE`, `gpu` or `cpu`): tests run the choices of a GPU on software
     /// Vulkan with it.
     pub profile: Option<Profile>,
+    /// Variants with this switch in their name come first (`GUANACO_PREFER=coop8`): to run a whole model with what the adapter
+    /// has but does not choose.
+    pub prefer: Option<String>,
     /// Leaves the optional features out, so that the portable baselines run (`GUANACO_BASELINE=1`).
     pub baseline_only: bool,
 }
 
 impl GpuOptions {
     /// The options that the environment names: `GUANACO_ADAPTER`, `GUANACO_CPU_KERNELS`, `GUANACO_DUMP_SHADERS`,
-    /// `GUANACO_SPLIT_ABOVE`, `GUANACO_PROFILE`, `GUANACO_BASELINE`.
+    /// `GUANACO_SPLIT_ABOVE`, `GUANACO_PROFILE`, `GUANACO_PREFER`, `GUANACO_BASELINE`.
     pub fn from_env() -> Self {
         let list = |name| std::env::var(name).unwrap_or_default();
         Self {
@@ -43,6 +46,7 @@ impl GpuOptions {
                 "cpu" => Some(Profile::Cpu),
                 _ => None,
             },
+            prefer: Some(list("GUANACO_PREFER")).filter(|switch| !switch.is_empty()),
             baseline_only: list("GUANACO_BASELINE") == "1",
         }
     }
@@ -80,6 +84,23 @@ pub(super) const SUBMIT_TIME: Duration = Duration::from_millis(200);
 /// A wait longer than this is a hang: the slowest software driver needs seconds for one submit of a 7B.
 const WAIT_LIMIT: Duration = Duration::from_secs(600);
 
+/// Experimental features: none, or, where the adapter reports shapes that there are kernels for, cooperative matrices.
+///
+/// The one place where they are enabled. wgpu asks for `unsafe` because such a feature may not be checked everywhere: a text
+/// could read or write out of bounds through it, or run where matrices are not what a driver says. The texts that use it load and
+/// store only within their own workgroup memory, at places that depend on constants and the subgroup's number alone, and
+/// each is self-tested on the device, with sentinels around its output, before it is used.
+fn experimental(features: wgpu::Features) -> wgpu::ExperimentalFeatures {
+    if !features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+        return wgpu::ExperimentalFeatures::disabled();
+    }
+    #[expect(unsafe_code, reason = "only cooperative matrices, within workgroup memory, self-tested; see above")]
+    // SAFETY: see above.
+    unsafe {
+        wgpu::ExperimentalFeatures::enabled()
+    }
+}
+
 impl Gpu {
     /// Opens the adapter that `options` names.
     ///
@@ -94,13 +115,20 @@ impl Gpu {
         if options.baseline_only {
             features = wgpu::Features::empty();
             (tier.f16, tier.i64, tier.subgroup, tier.timestamps) = (false, false, None, false);
+            tier.coop.clear();
+        }
+        let coop = adapter.features() & wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        if coop.is_empty() {
+            tier.coop.clear();
+        } else if tier.has_coop(8) || tier.has_coop(16) {
+            features |= coop;
         }
         tier.max_matrix_part = tier.max_matrix_part.min(options.split_above.unwrap_or(u64::MAX));
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("guanaco"),
             required_features: features,
             required_limits: adapter.limits(),
-            experimental_features: wgpu::ExperimentalFeatures::disabled(),
+            experimental_features: experimental(features),
             // The default reserves blocks of 128 MiB: 17.4 GB for a model of 13.5 GB.
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             trace: wgpu::Trace::Off,

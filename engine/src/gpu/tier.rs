@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::coop::CoopShape;
+
 /// Which shape of work the adapter likes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -24,8 +26,8 @@ pub struct Tier {
     pub i64: bool,
     /// The smallest and largest subgroup, where subgroup operations work in compute shaders.
     pub subgroup: Option<(u32, u32)>,
-    /// Rows of cooperative-matrix shapes (`MxNxK ab→cr`) that the adapter reports.
-    pub coop: Vec<String>,
+    /// The cooperative matrices that the adapter reports.
+    pub coop: Vec<CoopShape>,
     /// Timestamps on a compute pass.
     pub timestamps: bool,
     /// Largest binding of a storage buffer, bytes.
@@ -50,7 +52,6 @@ impl Tier {
     /// The tier of `adapter`.
     pub(super) fn of(adapter: &wgpu::Adapter) -> Self {
         let (info, features, limits) = (adapter.get_info(), adapter.features(), adapter.limits());
-        let coop = adapter.cooperative_matrix_properties();
         let cpu = info.device_type == wgpu::DeviceType::Cpu;
         // Several drivers count in 32 bits signed somewhere.
         let max_binding = limits.max_storage_buffer_binding_size.min((1 << 31) - 4);
@@ -61,10 +62,7 @@ impl Tier {
             subgroup: features
                 .contains(wgpu::Features::SUBGROUP)
                 .then_some((info.subgroup_min_size, info.subgroup_max_size)),
-            coop: coop
-                .iter()
-                .map(|p| format!("{}x{}x{} {:?}→{:?}", p.m_size, p.n_size, p.k_size, p.ab_type, p.cr_type))
-                .collect(),
+            coop: adapter.cooperative_matrix_properties().iter().map(CoopShape::of).collect(),
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             max_binding,
             max_buffer: limits.max_buffer_size,
@@ -82,6 +80,19 @@ impl Tier {
         self.subgroup.and_then(|(min, max)| (min == max).then_some(min))
     }
 
+    /// Are there cooperative matrices with `side` rows and columns, of f16 with f32 sums, and what else such a kernel needs?
+    pub fn has_coop(&self, side: u32) -> bool {
+        self.f16 && self.subgroup.is_some() && self.coop.iter().any(|shape| shape.is_square(side))
+    }
+
+    /// The cooperative matrices as text, for people; `no` without any.
+    pub fn coop_text(&self) -> String {
+        if self.coop.is_empty() {
+            return "no".to_owned();
+        }
+        self.coop.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+
     /// Can a shader with these needs run here? Otherwise the reason.
     ///
     /// # Errors
@@ -96,6 +107,10 @@ impl Tier {
         }
         if shader.features.contains(wgpu::Features::SUBGROUP) && self.subgroup.is_none() {
             return Err("needs subgroup operations".into());
+        }
+        let coop = shader.features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+        if coop && !self.has_coop(8) && !self.has_coop(16) {
+            return Err("needs cooperative matrices of f16 with f32 sums".into());
         }
         if storage > self.max_storage_buffers as usize {
             return Err(format!("needs {storage} storage buffers, the adapter has {}", self.max_storage_buffers));

@@ -38,6 +38,8 @@ pub struct Case {
     pub workgroups: fn(&Case, &crate::gpu::Launch, &crate::gpu::Tier) -> [u32; 3],
     /// Normalised mean squared error that is still right: `Σ(y - ref)² / Σ ref²`.
     pub limit: f64,
+    /// The same for variants on matrix units, which round what they multiply to f16.
+    pub coop_limit: f64,
 }
 
 impl Case {
@@ -47,7 +49,13 @@ impl Case {
         limit: f64,
         workgroups: fn(&Self, &crate::gpu::Launch, &crate::gpu::Tier) -> [u32; 3],
     ) -> Self {
-        Self { name: name.into(), buffers: Vec::new(), workgroups, limit }
+        Self { name: name.into(), buffers: Vec::new(), workgroups, limit, coop_limit: limit }
+    }
+
+    /// Another limit for variants on matrix units.
+    #[must_use]
+    pub fn coop_limit(self, limit: f64) -> Self {
+        Self { coop_limit: limit, ..self }
     }
 
     fn with(mut self, name: &'static str, data: Data, bytes: Vec<u8>) -> Self {

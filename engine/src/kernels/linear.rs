@@ -2,6 +2,7 @@
 //! for many, each in the format that the part has.
 
 use super::matvec::{self, ADD_BIAS, ADD_TO_OUTPUT};
+use super::narrow::Narrow;
 use super::{gather, matmul, named, padded, preferred, preferred_of, uniform};
 use crate::error::Result;
 use crate::gpu::{BoundBuffer, Buffer, Dispatch, Gpu, Launch, Recording, Role, Twin};
@@ -32,6 +33,8 @@ pub struct Between<'a> {
     pub sorted: &'a Buffer,
     /// (n_tokens, padded rank) f32: a LoRA's `a · x`.
     pub low_rank: &'a Buffer,
+    /// (n_tokens, padded cols) f16 and (n_tokens) f32: the input as matrix units take it, and its scales.
+    pub narrow: [&'a Buffer; 2],
 }
 
 /// One linear layer, bound.
@@ -47,6 +50,8 @@ pub struct Linear {
 struct Bound {
     /// Brings the input into this part's order; None where the input is taken as it is, or the part before has sorted it.
     gather: Option<Dispatch>,
+    /// Brings the input into f16 for `matmul`; None where it takes f32, or the part before has done it.
+    narrow: Option<Narrow>,
     matvec: Dispatch,
     matvec_groups: [u32; 3],
     /// None where only ever one row is asked for (the head).
@@ -82,6 +87,8 @@ impl Linear {
         let flags = if matrix.bias.is_some() { ADD_BIAS } else { 0 } | if wiring.add { ADD_TO_OUTPUT } else { 0 };
         let mut parts: Vec<Bound> = Vec::with_capacity(matrix.parts.len());
         let mut sorted_by: Option<&Buffer> = None;
+        // The order of the input that lies there in f16.
+        let mut narrowed: Option<Option<&Buffer>> = None;
         for part in &matrix.parts {
             let Part { codes, scales, format, row_base, n_rows, order } = part;
             let params = matvec::Params {
@@ -95,24 +102,39 @@ impl Linear {
                 ..matvec::Params::default()
             };
             let params = uniform(gpu, label, params)?;
+            let x = if order.is_some() { wiring.between.sorted } else { wiring.x };
+            let input = BoundBuffer::whole("x", x);
             let mut bindings = vec![
                 BoundBuffer::whole("params", &params),
                 BoundBuffer::whole("weight", codes),
-                BoundBuffer::whole("x", if order.is_some() { wiring.between.sorted } else { wiring.x }),
                 BoundBuffer::whole("bias", &bias),
                 BoundBuffer::whole("y", wiring.y),
             ];
             bindings.extend(scales.as_ref().map(|scales| BoundBuffer::whole("scales", scales)));
             let [vector, many] = kernels(*format);
             let (launch, twin) = chosen(gpu, vector)?;
-            let dispatch = gpu.dispatch(label, &launch, twin, bindings.clone())?;
-            let batch = if batched {
+            let with_input = [bindings.as_slice(), std::slice::from_ref(&input)].concat();
+            let dispatch = gpu.dispatch(label, &launch, twin, with_input)?;
+            let (mut batch, mut narrow) = (None, None);
+            if batched {
                 let (launch, twin) = chosen(gpu, many)?;
                 bindings.push(BoundBuffer::whole("step", wiring.step));
-                Some(gpu.dispatch(label, &launch, twin, bindings)?)
-            } else {
-                None
-            };
+                if matmul::wants_narrow(&launch) {
+                    let [half, scale] = wiring.between.narrow;
+                    bindings.extend([BoundBuffer::whole("half_x", half), BoundBuffer::whole("x_scale", scale)]);
+                    let is_there = narrowed.is_some_and(|before| match (before, order) {
+                        (Some(before), Some(order)) => before.is(order),
+                        (before, order) => before.is_none() && order.is_none(),
+                    });
+                    if !is_there {
+                        narrow = Some(Narrow::new(gpu, label, matrix.cols, wiring.step, x, [half, scale])?);
+                        narrowed = Some(order.as_ref());
+                    }
+                } else {
+                    bindings.push(input);
+                }
+                batch = Some(gpu.dispatch(label, &launch, twin, bindings)?);
+            }
             let sort = match order {
                 Some(order) if sorted_by.is_none_or(|before| !before.is(order)) => {
                     sorted_by = Some(order);
@@ -121,7 +143,7 @@ impl Linear {
                 _ => None,
             };
             let matvec_groups = matvec::workgroups(*n_rows, gpu.tier());
-            parts.push(Bound { gather: sort, matvec: dispatch, matvec_groups, matmul: batch, n_rows: *n_rows });
+            parts.push(Bound { gather: sort, narrow, matvec: dispatch, matvec_groups, matmul: batch, n_rows: *n_rows });
         }
         let mut low_rank = Vec::with_capacity(matrix.low_rank.len());
         for LowRank { a, b } in &matrix.low_rank {
@@ -145,6 +167,9 @@ impl Linear {
             let cost = u64::from(n_tokens) * u64::from(part.n_rows) * self.cols;
             match &part.matmul {
                 Some(matmul) if recording.is_batched() => {
+                    if let Some(narrow) = &part.narrow {
+                        narrow.record(recording, n_tokens);
+                    }
                     let groups = matmul::workgroups(part.n_rows, n_tokens, matmul.pipeline().launch());
                     recording.push(matmul, groups, cost);
                 }

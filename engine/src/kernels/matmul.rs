@@ -1,43 +1,81 @@
 //! Matrix times matrix: every projection of a prefill.
 
 use super::matvec::{ADD_BIAS, ADD_TO_OUTPUT, Params, product};
-use super::{Case, Data, Rng, Step, cpu_subgroup, launch, padded, quant};
+use super::{Case, Data, Rng, Step, cpu_subgroup, launch, narrow, padded, quant};
 use crate::error::Result;
-use crate::gpu::{Launch, Tier, TwinBuffers};
+use crate::gpu::{Launch, Profile, Tier, TwinBuffers, find_shader};
 use crate::weights::packed::Format;
 
 /// The variants that run on `tier`.
 pub fn launches(tier: &Tier) -> Vec<Launch> {
-    variants(tier, "base", "cpu_subgroup")
+    variants(tier, "base", "cpu_subgroup", ["coop16", "coop8"])
 }
 
 /// As [`launches`], for [`Format::Q4`].
 pub fn launches_q4(tier: &Tier) -> Vec<Launch> {
-    variants(tier, "q4", "q4_cpu_subgroup")
+    variants(tier, "q4", "q4_cpu_subgroup", ["q4_coop16", "q4_coop8"])
 }
 
 /// As [`launches`], for [`Format::Q6`].
 pub fn launches_q6(tier: &Tier) -> Vec<Launch> {
-    variants(tier, "q6", "q6_cpu_subgroup")
+    variants(tier, "q6", "q6_cpu_subgroup", ["q6_coop16", "q6_coop8"])
 }
 
 /// As [`launches`], for [`Format::Q8`].
 pub fn launches_q8(tier: &Tier) -> Vec<Launch> {
-    variants(tier, "q8", "q8_cpu_subgroup")
+    variants(tier, "q8", "q8_cpu_subgroup", ["q8_coop16", "q8_coop8"])
 }
 
-fn variants(tier: &Tier, base: &'static str, cpu: &'static str) -> Vec<Launch> {
+fn variants(tier: &Tier, base: &'static str, cpu: &'static str, coop: [&'static str; 2]) -> Vec<Launch> {
     let cpu = cpu_subgroup(tier).map(|size| launch("matmul", cpu, size));
-    cpu.into_iter().chain([launch("matmul", base, 64)]).collect()
+    let coop = coop.into_iter().zip([16, 8]).filter_map(|(variant, side)| coop_launch(tier, variant, side));
+    let mut found: Vec<_> = cpu.into_iter().chain(coop).chain([launch("matmul", base, 64)]).collect();
+    if tier.profile == Profile::Cpu {
+        // In software there are no matrix units behind the matrices: only conformance runs them there.
+        found.sort_by_key(wants_narrow);
+    }
+    found
+}
+
+/// The launch on matrix units of `side`, where there are such.
+fn coop_launch(tier: &Tier, variant: &'static str, side: u32) -> Option<Launch> {
+    // Four subgroups, as far as their size is known; the kernel makes do with fewer or more. What one invocation brings into
+    // the tile sets the least.
+    let least = if side == 16 { 128 } else { 32 };
+    let known = if tier.profile == Profile::Cpu { tier.fixed_subgroup().unwrap_or(8) * 4 } else { 128 };
+    let launch = launch("matmul", variant, known.max(least));
+    let shader = find_shader("matmul", variant)?;
+    (tier.has_coop(side) && tier.admits(shader, launch.invocations).is_ok()).then_some(launch)
+}
+
+/// Does it take its input as [`narrow`] makes it?
+pub(super) fn wants_narrow(launch: &Launch) -> bool {
+    launch.variant.contains("coop")
 }
 
 /// Workgroups for a matrix part of `n_rows` and `n_tokens` of input.
 pub(super) fn workgroups(n_rows: u32, n_tokens: u32, launch: &Launch) -> [u32; 3] {
-    if launch.variant.ends_with("cpu_subgroup") {
-        [n_tokens.div_ceil(8), n_rows.div_ceil(launch.invocations * 2), 1]
-    } else {
-        [n_rows.div_ceil(64), n_tokens.div_ceil(64), 1]
-    }
+    let (rows, tokens) = match launch.variant {
+        variant if variant.ends_with("cpu_subgroup") => (launch.invocations * 8, launch.invocations * 2),
+        variant if variant.ends_with("coop16") => (128, 128),
+        variant if variant.ends_with("coop8") => (64, 64),
+        _ => return [n_rows.div_ceil(64), n_tokens.div_ceil(64), 1],
+    };
+    [n_tokens.div_ceil(tokens), n_rows.div_ceil(rows), 1]
+}
+
+/// What is right on matrix units. Each factor is rounded to f16's eleven bits, by at most 2^-12 of itself and 2^-13 or so on
+/// average; errors of many products add up as the products do, so that the square of that is left, 1.5e-8 to 6e-8. The rule
+/// for matmul is 5e-4; a wrong element of a thousand would pass it. A single sum may cancel, and is allowed more.
+fn coop_limit(n_outputs: usize) -> f64 {
+    if n_outputs < 16 { 1e-5 } else { 2e-7 }
+}
+
+/// Adds `x` (n_tokens rows of `stride` values), in f32 and as [`narrow`] makes it.
+fn with_inputs(case: Case, x: &[f32], stride: usize, rows: usize) -> Case {
+    let (half, scales) = narrow::narrowed(x, stride);
+    let limit = coop_limit(rows * x.len() / stride.max(1));
+    case.coop_limit(limit).f32("x", x).f16("half_x", &half).f32("x_scale", &scales)
 }
 
 /// The reference.
@@ -110,9 +148,9 @@ fn cases_quant(format: Format) -> Vec<Case> {
                 workgroups(params.n_rows, step.n_tokens, launch)
             })
             .uniform("params", Params { y_stride: y_stride as u32, ..params })
-            .uniform("step", Step { pos: 0, n_tokens: n_tokens as u32 })
-            .f32("x", &rng.values(n_tokens * cols, 1.0))
-            .f32("bias", &rng.values(row_base + rows, 1.0));
+            .uniform("step", Step { pos: 0, n_tokens: n_tokens as u32 });
+            let case = with_inputs(case, &rng.values(n_tokens * cols, 1.0), cols, rows);
+            let case = case.f32("bias", &rng.values(row_base + rows, 1.0));
             let case = quant::with_weights(case, &mut rng, format, rows, cols);
             cases.push(if flags & ADD_TO_OUTPUT == 0 {
                 case.output("y", Data::F32, (n_tokens + 1) * y_stride)
@@ -134,6 +172,9 @@ pub fn cases() -> Vec<Case> {
         (129, 64, 67, 0, 1.0, 1.0),
         (64, 4096, 65, 0, 1.0, 1.0),
         (67, 11008, 5, 0, 200.0, 1.0),
+        // Activations beyond f16, as the SwiGLU product of a real layer has them, and far below it.
+        (133, 1000, 130, 0, 70_000.0, 1.0),
+        (31, 96, 70, 0, 1e-9, 1.0),
         (29, 64, 11, 0, 1e-3, 65504.0),
     ];
     let mut cases = Vec::new();
@@ -156,9 +197,9 @@ pub fn cases() -> Vec<Case> {
             })
             .uniform("params", params)
             .uniform("step", Step { pos: 0, n_tokens: n_tokens as u32 })
-            .f16("weight", &rng.rows(rows, cols, stride, weight_scale))
-            .f32("x", &rng.rows(n_tokens, cols, stride, scale))
-            .f32("bias", &rng.values(n, scale));
+            .f16("weight", &rng.rows(rows, cols, stride, weight_scale));
+            let case = with_inputs(case, &rng.rows(n_tokens, cols, stride, scale), stride, rows);
+            let case = case.f32("bias", &rng.values(n, scale));
             cases.push(if flags & ADD_TO_OUTPUT == 0 {
                 case.output("y", Data::F32, (n_tokens + 1) * y_stride)
             } else {

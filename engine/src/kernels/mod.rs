@@ -16,6 +16,7 @@ pub mod linear;
 pub mod lora_merge;
 pub mod matmul;
 pub mod matvec;
+pub mod narrow;
 pub mod qkv;
 mod quant;
 pub mod rank_update;
@@ -72,6 +73,7 @@ pub static KERNELS: &[Kernel] = &[
     kernel("matvec_q4", "matvec", "q4", matvec::twin::<4>, matvec::launches::<4>, matvec::cases::<4>),
     kernel("matvec_q6", "matvec", "q6", matvec::twin::<6>, matvec::launches::<6>, matvec::cases::<6>),
     kernel("matvec_q8", "matvec", "q8", matvec::twin::<8>, matvec::launches::<8>, matvec::cases::<8>),
+    kernel("narrow", "narrow", "base", narrow::twin, narrow::launches, narrow::cases),
     kernel("qkv", "qkv", "base", qkv::twin::<16, false>, qkv::launches::<16, false>, qkv::cases::<16, false>),
     kernel("qkv_q4", "qkv", "q4", qkv::twin::<4, false>, qkv::launches::<4, false>, qkv::cases::<4, false>),
     kernel("qkv_q6", "qkv", "q6", qkv::twin::<6, false>, qkv::launches::<6, false>, qkv::cases::<6, false>),
@@ -131,7 +133,11 @@ fn named(name: &str) -> Result<&'static Kernel> {
 
 /// As [`preferred`], for a kernel of the registry.
 fn preferred_of(gpu: &Gpu, kernel: &Kernel) -> Result<Launch> {
-    for launch in (kernel.launches)(gpu.tier()) {
+    let mut launches = (kernel.launches)(gpu.tier());
+    if let Some(prefer) = &gpu.options().prefer {
+        launches.sort_by_key(|launch| launch.variant.split('_').all(|switch| switch != prefer));
+    }
+    for launch in launches {
         if launch.variant == kernel.baseline || gpu.trusted(&launch, || self_test(gpu, kernel, &launch))? {
             return Ok(launch);
         }
@@ -209,6 +215,7 @@ mod tests {
             "gram" => size_of::<super::gram::Params>(),
             "lora_merge" => size_of::<super::lora_merge::Params>(),
             "gate_up" | "matmul" | "matvec" | "qkv" => size_of::<super::matvec::Params>(),
+            "narrow" => size_of::<super::narrow::Params>(),
             "rank_update" => size_of::<super::rank_update::Params>(),
             "rms_norm" => size_of::<super::rms_norm::Params>(),
             "sample" => size_of::<super::sample::Params>(),

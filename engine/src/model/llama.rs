@@ -109,6 +109,8 @@ pub(super) struct Scratch {
     sorted: Buffer,
     /// (chunk_len, low_rank): between the factors of a LoRA.
     low_rank: Buffer,
+    /// (chunk_len, widest) f16 and (chunk_len): an input as matrix units take it, and its scales.
+    narrow: [Buffer; 2],
     /// (1, dim): the last token, normalised.
     last: Buffer,
     /// (vocab_size).
@@ -136,6 +138,7 @@ impl Scratch {
             hidden: rows("hidden", shapes.hidden)?,
             sorted: rows("sorted", shapes.sorted)?,
             low_rank: rows("low_rank", shapes.low_rank)?,
+            narrow: [rows("half_x", shapes.widest() / 2)?, rows("x_scale", 1)?],
             last: gpu.create_buffer("last", (shapes.dim * 4) as u64, Role::Storage)?,
             logits: gpu.create_buffer("logits", vocab, Role::Storage)?,
             serial: gpu.create_buffer("serial", 4, Role::Storage)?,
@@ -144,7 +147,8 @@ impl Scratch {
     }
 
     pub(super) fn between(&self) -> linear::Between<'_> {
-        linear::Between { sorted: &self.sorted, low_rank: &self.low_rank }
+        let [half, scale] = &self.narrow;
+        linear::Between { sorted: &self.sorted, low_rank: &self.low_rank, narrow: [half, scale] }
     }
 }
 

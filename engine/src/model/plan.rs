@@ -104,6 +104,11 @@ impl Shapes {
         }
     }
 
+    /// Elements of the widest row that a matrix multiplies.
+    pub(super) fn widest(&self) -> usize {
+        self.dim.max(self.heads).max(self.hidden).max(self.low_rank)
+    }
+
     /// The largest buffer beside the matrices, which are split where they must be: what it is for, and its bytes.
     fn largest_binding(&self, config: &Config) -> (&'static str, u64) {
         let widest = self.gate_up.max(self.qkv).max(config.n_heads * self.kv.head_stride);
@@ -120,7 +125,9 @@ impl Shapes {
     fn scratch_bytes(&self, config: &Config) -> u64 {
         let q = config.n_heads * self.kv.head_stride;
         let row = 2 * self.dim + self.qkv + q + self.heads + self.gate_up + self.hidden + self.sorted + self.low_rank;
-        (self.chunk_len * (row + 1) * 4 + self.dim * 4 + config.vocab_size * 8) as u64
+        // The input in f16, with its scale; and the tokens.
+        let narrow = self.widest() / 2 + 1;
+        (self.chunk_len * (row + narrow + 1) * 4 + self.dim * 4 + config.vocab_size * 8) as u64
     }
 }
 

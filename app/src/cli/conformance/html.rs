@@ -100,7 +100,7 @@ fn features(tier: &Tier) -> Vec<(&'static str, String)> {
     vec![
         ("f16 in shaders", yes(tier.f16)),
         ("Subgroups", subgroup),
-        ("Cooperative matrices", if tier.coop.is_empty() { "no".to_owned() } else { tier.coop.join(", ") }),
+        ("Cooperative matrices", tier.coop_text()),
         ("Timestamps", yes(tier.timestamps)),
         ("Largest binding", size(tier.max_binding)),
         ("Largest buffer", size(tier.max_buffer)),
