@@ -11,7 +11,7 @@ use std::{env, fs, process};
 
 /// The switches that a variant may name, with the wgpu feature that each needs.
 const SWITCHES: &[(&str, &str)] =
-    &[("subgroup", "SUBGROUP"), ("f16", "SHADER_F16"), ("cpu", ""), ("q4", ""), ("q6", ""), ("q8", "")];
+    &[("subgroup", "SUBGROUP"), ("f16", "SHADER_F16"), ("cpu", ""), ("kv8", ""), ("q4", ""), ("q6", ""), ("q8", "")];
 
 fn main() {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("..").join("shaders");

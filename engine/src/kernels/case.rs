@@ -27,6 +27,9 @@ pub struct CaseBuffer {
 /// What an output holds before the kernel runs. Finite as f32 (-6.96) and as two f16 (-2.43), and no plausible result.
 pub(super) const SENTINEL: u32 = 0xC0DE_C0DE;
 
+/// Workgroups for a launch with this many invocations, in this variant, on this adapter.
+pub type Workgroups = fn(&Case, &crate::gpu::Launch, &crate::gpu::Tier) -> [u32; 3];
+
 /// One set of inputs for a kernel.
 #[derive(Clone, Debug)]
 pub struct Case {
@@ -34,19 +37,15 @@ pub struct Case {
     pub name: String,
     /// All buffers of the kernel.
     pub buffers: Vec<CaseBuffer>,
-    /// Workgroups for a launch with this many invocations, in this variant, on this adapter.
-    pub workgroups: fn(&Case, &crate::gpu::Launch, &crate::gpu::Tier) -> [u32; 3],
+    /// How it is launched.
+    pub workgroups: Workgroups,
     /// Normalised mean squared error that is still right: `Σ(y - ref)² / Σ ref²`.
     pub limit: f64,
 }
 
 impl Case {
     /// A case without buffers yet.
-    pub fn new(
-        name: impl Into<String>,
-        limit: f64,
-        workgroups: fn(&Self, &crate::gpu::Launch, &crate::gpu::Tier) -> [u32; 3],
-    ) -> Self {
+    pub fn new(name: impl Into<String>, limit: f64, workgroups: Workgroups) -> Self {
         Self { name: name.into(), buffers: Vec::new(), workgroups, limit }
     }
 

@@ -5,6 +5,8 @@
 //! runs). Kernels know shapes, never a model.
 
 pub mod attention;
+pub mod attention_combine;
+pub mod attention_decode;
 mod case;
 pub mod conformance;
 pub mod embed;
@@ -21,7 +23,7 @@ pub mod rms_norm;
 pub mod rope_kv;
 pub mod swiglu;
 
-pub use case::{Case, CaseBuffer, Data, Rng};
+pub use case::{Case, CaseBuffer, Data, Rng, Workgroups};
 
 use crate::error::{Error, Result};
 use crate::gpu::{Buffer, Gpu, Launch, Role, Tier, Twin};
@@ -47,6 +49,8 @@ pub struct Kernel {
 #[rustfmt::skip]
 pub static KERNELS: &[Kernel] = &[
     kernel("attention", "attention", "base", attention::twin, attention::launches, attention::cases),
+    kernel("attention_combine", "attention_combine", "base", attention_combine::twin, attention_combine::launches, attention_combine::cases),
+    kernel("attention_decode", "attention_decode", "base", attention_decode::twin, attention_decode::launches, attention_decode::cases),
     kernel("embed", "embed", "base", embed::twin, embed::launches, embed::cases),
     kernel("gather", "gather", "base", gather::twin, gather::launches, gather::cases),
     kernel("gptq_block", "gptq_block", "base", gptq_block::twin, gptq_block::launches, gptq_block::cases),
@@ -180,7 +184,8 @@ mod tests {
     #[test]
     fn params_have_the_size_that_the_shader_reflects() {
         let size = |kernel: &str| match kernel {
-            "attention" => size_of::<super::attention::Params>(),
+            "attention" | "attention_decode" => size_of::<super::attention::Params>(),
+            "attention_combine" => size_of::<super::attention_combine::Params>(),
             "embed" => size_of::<super::embed::Params>(),
             "gather" => size_of::<super::gather::Params>(),
             "gptq_block" => size_of::<super::gptq_block::Params>(),

@@ -87,6 +87,8 @@ pub(super) struct Scratch {
     qkv: Buffer,
     /// (chunk_len, n_heads, head_stride).
     q: Buffer,
+    /// The splits of a decode step's attention.
+    partial: Buffer,
     /// (chunk_len, heads).
     heads: Buffer,
     /// (chunk_len, gate_up).
@@ -119,6 +121,7 @@ impl Scratch {
             normed: rows("normed", shapes.dim)?,
             qkv: rows("qkv", shapes.qkv)?,
             q: rows("q", config.n_heads * shapes.kv.head_stride)?,
+            partial: gpu.create_buffer("partial", shapes.partial_bytes(config), Role::Storage)?,
             heads: rows("heads", shapes.heads)?,
             gate_up: rows("gate_up", shapes.gate_up)?,
             hidden: rows("hidden", shapes.hidden)?,
@@ -440,6 +443,8 @@ impl<'a> Loader<'a> {
             max_seq_len,
             out_stride: shapes.heads as u32,
             scale: 1.0 / (head_dim as f32).sqrt(),
+            keys_per_split: shapes.split.0,
+            max_splits: shapes.split.1,
         };
         let (mut rotations, mut attentions) = (Vec::new(), Vec::new());
         for slot in 0..shapes.kv.n_slots {
@@ -447,8 +452,9 @@ impl<'a> Loader<'a> {
             let [k_cache, v_cache] = cache.layer(slot, layer % shapes.kv.n_layers.max(1))?;
             let wiring = rope_kv::Wiring { step: &s.step, qkv: &s.qkv, rope, q_out: &s.q, k_cache, v_cache };
             rotations.push(RopeKv::new(gpu, "rope_kv", rope_params, wiring)?);
-            let caches = [k_cache, v_cache];
-            attentions.push(Attention::new(gpu, "attention", attention_params, &s.step, &s.q, caches, &s.heads)?);
+            let cache = [k_cache, v_cache];
+            let wiring = attention::Wiring { step: &s.step, q: &s.q, cache, partial: &s.partial, out: &s.heads };
+            attentions.push(Attention::new(gpu, "attention", attention_params, wiring)?);
         }
         let swiglu_params = swiglu::Params {
             hidden_dim: config.hidden_dim as u32,

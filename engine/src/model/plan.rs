@@ -3,6 +3,7 @@
 use super::Config;
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, MemoryPlan, Profile, StagingRing};
+use crate::kernels::attention;
 use crate::kv_cache::KvShape;
 use crate::weights::names::Resolved;
 use crate::weights::padded;
@@ -73,6 +74,8 @@ pub(super) struct Shapes {
     pub sorted: usize,
     /// Elements of a row between the factors of a LoRA beside a matrix; 0 when there is none.
     pub low_rank: usize,
+    /// How attention splits the context of a decode step: keys a split, and the most splits of a head.
+    pub split: (u32, u32),
 }
 
 impl Shapes {
@@ -101,7 +104,13 @@ impl Shapes {
                 0
             },
             low_rank: padded(tensors.side_rank()),
+            split: attention::split_rule(config.n_heads, config.n_kv_heads, profile),
         }
+    }
+
+    /// Bytes for the splits of a decode step's attention.
+    pub(super) fn partial_bytes(&self, config: &Config) -> u64 {
+        attention::partial_bytes(config.n_heads, self.kv.head_stride, self.split.1)
     }
 
     /// The largest buffer beside the matrices, which are split where they must be: what it is for, and its bytes.
@@ -120,7 +129,7 @@ impl Shapes {
     fn scratch_bytes(&self, config: &Config) -> u64 {
         let q = config.n_heads * self.kv.head_stride;
         let row = 2 * self.dim + self.qkv + q + self.heads + self.gate_up + self.hidden + self.sorted + self.low_rank;
-        (self.chunk_len * (row + 1) * 4 + self.dim * 4 + config.vocab_size * 8) as u64
+        (self.chunk_len * (row + 1) * 4 + self.dim * 4 + config.vocab_size * 8) as u64 + self.partial_bytes(config)
     }
 }
 
