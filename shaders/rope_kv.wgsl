@@ -1,8 +1,9 @@
 // Rotates q and k by their positions (RoPE, Su et al. 2021, arXiv:2104.09864), and writes k and v into the KV cache as f16.
-// One invocation a pair of neighbouring elements of one head of q, k or v.
+// One invocation a pair of elements of one head of q, k or v.
 //
 // cos and sin come from a table computed on the host: WGSL promises no precision for large angles. Half-split (Hugging Face)
-// pairs element i with i + head_dim / 2; interleaved (Meta, GGUF) pairs 2i with 2i + 1.
+// pairs element i with i + head_dim / 2; interleaved (Meta, GGUF) pairs 2i with 2i + 1. Either way the two of a pair become
+// neighbours in q_out and in the cache: a score is the same sum in any order that q and k share, and a pair is then one word.
 #import step
 
 struct Params {
@@ -33,23 +34,6 @@ fn pack(pair: vec2<f32>) -> u32 {
     return pack2x16float(clamp(pair, vec2<f32>(-65504.0), vec2<f32>(65504.0)));
 }
 
-// Element `i` of the head that starts at `base`, rotated.
-fn rotated(base: u32, i: u32, angles: u32) -> f32 {
-    let half = params.head_dim / 2u;
-    var pair = i % half;
-    var first = pair;
-    var second = pair + half;
-    if params.interleaved != 0u {
-        pair = i / 2u;
-        first = pair * 2u;
-        second = first + 1u;
-    }
-    let turn = rope[angles + pair];
-    let a = qkv[base + first];
-    let b = qkv[base + second];
-    return select(b * turn.x + a * turn.y, a * turn.x - b * turn.y, i == first);
-}
-
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let half = params.head_dim / 2u;
@@ -63,12 +47,20 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     let base = t * params.qkv_stride + head * params.head_dim;
     let pos = step.pos + t;
-    let angles = pos * half;
     let words = params.head_stride / 2u;
-    var pair = vec2<f32>(qkv[base + word * 2u], qkv[base + word * 2u + 1u]);
+    var first = base + word * 2u;
+    var second = first + 1u;
+    var turn = vec2<f32>(1.0, 0.0);
     if head < n_heads + n_kv {
-        pair = vec2<f32>(rotated(base, word * 2u, angles), rotated(base, word * 2u + 1u, angles));
+        turn = rope[pos * half + word];
+        if params.interleaved == 0u {
+            first = base + word;
+            second = first + half;
+        }
     }
+    let a = qkv[first];
+    let b = qkv[second];
+    let pair = vec2<f32>(a * turn.x - b * turn.y, b * turn.x + a * turn.y);
     if head < n_heads {
         q_out[(t * n_heads + head) * words + word] = pair;
     } else if head < n_heads + n_kv {

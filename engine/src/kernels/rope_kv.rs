@@ -1,4 +1,5 @@
-//! RoPE on q and k (Su et al. 2021, arXiv:2104.09864), and k and v into the f16 cache.
+//! RoPE on q and k (Su et al. 2021, arXiv:2104.09864), and k and v into the f16 cache. The elements of a head of q and of k come out
+//! pair by pair, whichever two the layout of the file turns together.
 
 use bytemuck::{Pod, Zeroable};
 use half::f16;
@@ -59,7 +60,7 @@ pub fn twin(buffers: &mut TwinBuffers) -> Result<()> {
                     };
                     if let (Some(a), Some(b)) = (values.get(first), values.get(second)) {
                         let (a, b) = (f64::from(*a), f64::from(*b));
-                        (out[first], out[second]) = (a * cos - b * sin, b * cos + a * sin);
+                        (out[2 * pair], out[2 * pair + 1]) = (a * cos - b * sin, b * cos + a * sin);
                     }
                 }
             }
