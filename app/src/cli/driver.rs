@@ -32,7 +32,7 @@ impl Driver {
     /// What is wrong with the device, or its fit with the model.
     pub(super) fn load(globals: &Globals, files: Arc<Files>, n_slots: usize) -> anyhow::Result<Self> {
         let gpu = globals.gpu_options()?;
-        let spec = LoadSpec { files, gpu, n_slots, memory_budget: globals.memory_budget };
+        let spec = LoadSpec { files, gpu, n_slots, memory_budget: globals.memory_budget, kv: globals.kv.into() };
         let worker = Worker::start()?;
         let model = load(&worker, &spec, globals.verbose || globals.model.is_some())?;
         let interrupt = Interrupt::install(&worker)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::ensure;
 use guanaco_engine::gpu::{Gpu, GpuOptions};
 use guanaco_engine::kernels::KERNELS;
-use guanaco_engine::model::LoadOptions;
+use guanaco_engine::model::{KvFormat, LoadOptions};
 
 use crate::checkpoint::{self, Files, LoraSpec};
 use crate::hub;
@@ -34,9 +34,31 @@ pub struct Globals {
     /// Memory that the model may take on the device, such as 6GiB or 800MiB
     #[arg(long, global = true, value_name = "SIZE", value_parser = parse_size)]
     pub memory_budget: Option<u64>,
+    /// How the KV cache is kept: int8 takes about half of the memory, and costs a little precision
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t)]
+    pub kv: Kv,
     /// Says more on stderr: the memory plan, the log of the engine
     #[arg(long, short, global = true)]
     pub verbose: bool,
+}
+
+/// [`KvFormat`], as it is asked for.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kv {
+    /// Two bytes an element
+    #[default]
+    F16,
+    /// A byte an element, and a scale a token and head
+    Int8,
+}
+
+impl From<Kv> for KvFormat {
+    fn from(kv: Kv) -> Self {
+        match kv {
+            Kv::F16 => Self::F16,
+            Kv::Int8 => Self::Int8,
+        }
+    }
 }
 
 impl Globals {
@@ -106,7 +128,7 @@ impl Globals {
 
     /// How a model with `n_slots` sequences side by side is loaded.
     pub fn load_options(&self, n_slots: usize) -> LoadOptions {
-        LoadOptions { max_seq_len: self.context, n_slots, memory_budget: self.memory_budget }
+        LoadOptions { max_seq_len: self.context, n_slots, memory_budget: self.memory_budget, kv: self.kv.into() }
     }
 }
 

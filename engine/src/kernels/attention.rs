@@ -13,6 +13,59 @@ use super::{
 use crate::error::{Error, Result};
 use crate::gpu::{BoundBuffer, Buffer, Dispatch, Gpu, Launch, Profile, Recording, Tier, TwinBuffers};
 
+/// How keys and values are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KvFormat {
+    /// Two bytes an element.
+    #[default]
+    F16,
+    /// A signed byte an element, and an f32 scale a position and head: the largest magnitude there over 127.
+    Int8,
+}
+
+impl KvFormat {
+    /// Its name, as `--kv` takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F16 => "f16",
+            Self::Int8 => "int8",
+        }
+    }
+
+    /// Bytes of the elements of one position of one head.
+    pub fn row_bytes(self, head_stride: usize) -> usize {
+        match self {
+            Self::F16 => 2 * head_stride,
+            Self::Int8 => head_stride,
+        }
+    }
+}
+
+/// The keys and values of a layer.
+#[derive(Clone, Copy, Debug)]
+pub struct KvBuffers<'a> {
+    /// (n_kv_heads, max_seq_len, head_stride).
+    pub k: &'a Buffer,
+    /// As `k`.
+    pub v: &'a Buffer,
+    /// Of int8 keys and values: (n_kv_heads, max_seq_len) f32 each.
+    pub scales: Option<[&'a Buffer; 2]>,
+}
+
+impl KvBuffers<'_> {
+    /// How they are kept.
+    pub fn format(&self) -> KvFormat {
+        if self.scales.is_some() { KvFormat::Int8 } else { KvFormat::F16 }
+    }
+
+    /// The buffers under the names that the kernels have for them.
+    pub(super) fn bindings(&self) -> impl Iterator<Item = BoundBuffer> {
+        let scales = self.scales.map(|[k, v]| [("k_scales", k), ("v_scales", v)]);
+        let all = [("k_cache", self.k), ("v_cache", self.v)].into_iter().chain(scales.into_iter().flatten());
+        all.map(|(name, buffer)| BoundBuffer::whole(name, buffer))
+    }
+}
+
 /// The largest head that the kernels hold.
 pub const MAX_HEAD_DIM: usize = 256;
 
@@ -42,8 +95,17 @@ pub struct Params {
 
 /// The variants that run on `tier`.
 pub fn launches(tier: &Tier) -> Vec<Launch> {
-    let subgroup = cpu_subgroup(tier).map(|size| launch("attention", "cpu_subgroup", size));
-    subgroup.into_iter().chain([launch("attention", "base", 64)]).collect()
+    variants(tier, "base", "cpu_subgroup")
+}
+
+/// As [`launches`], for [`KvFormat::Int8`].
+pub fn launches_kv8(tier: &Tier) -> Vec<Launch> {
+    variants(tier, "kv8", "kv8_cpu_subgroup")
+}
+
+fn variants(tier: &Tier, base: &'static str, cpu: &'static str) -> Vec<Launch> {
+    let cpu = cpu_subgroup(tier).map(|size| launch("attention", cpu, size));
+    cpu.into_iter().chain([launch("attention", base, 64)]).collect()
 }
 
 /// Workgroups for `n_tokens`: tiles of rows, key heads, and on a CPU parts of a head.
@@ -59,7 +121,19 @@ fn workgroups(params: &Params, n_tokens: u32, launch: &Launch) -> [u32; 3] {
 
 /// The keys and values as the kernels see them: (n_kv_heads, max_seq_len, head_words · 8).
 pub(super) fn cache(buffers: &TwinBuffers) -> Result<[Vec<f32>; 2]> {
-    Ok([buffers.f16("k_cache")?, buffers.f16("v_cache")?])
+    if buffers.bytes("k_scales").is_err() {
+        return Ok([buffers.f16("k_cache")?, buffers.f16("v_cache")?]);
+    }
+    let p: Params = buffers.params("params")?;
+    let stride = (p.head_words as usize * 8).max(1);
+    let widen = |codes: &[u8], scales: Vec<f32>| {
+        let rows = codes.chunks(stride).zip(scales);
+        rows.flat_map(|(row, scale)| row.iter().map(move |code| f32::from(code.cast_signed()) * scale)).collect()
+    };
+    Ok([
+        widen(buffers.bytes("k_cache")?, buffers.f32("k_scales")?),
+        widen(buffers.bytes("v_cache")?, buffers.f32("v_scales")?),
+    ])
 }
 
 /// One query against `rows` of the cache: the largest score, the sum of the weights below it, and their sum over the values.
@@ -119,8 +193,8 @@ pub struct Wiring<'a> {
     pub step: &'a Buffer,
     /// (n_tokens, n_heads, head_words · 8) f32.
     pub q: &'a Buffer,
-    /// The keys and values, each (n_kv_heads, max_seq_len, head_words · 8) f16.
-    pub cache: [&'a Buffer; 2],
+    /// The keys and values.
+    pub cache: KvBuffers<'a>,
     /// [`partial_bytes`]: the splits of a decode step.
     pub partial: &'a Buffer,
     /// (n_tokens, out_stride) f32.
@@ -160,20 +234,22 @@ impl Attention {
             let detail = format!("head_dim {}, expected at most {MAX_HEAD_DIM}", params.head_dim);
             return Err(Error::kernel("attention", detail));
         }
-        let [k_cache, v_cache] = wiring.cache;
+        let [tiled, decoded] = match wiring.cache.format() {
+            KvFormat::F16 => ["attention", "attention_decode"],
+            KvFormat::Int8 => ["attention_kv8", "attention_decode_kv8"],
+        };
         let mut bindings = vec![
             BoundBuffer::whole("params", &uniform(gpu, label, params)?),
             BoundBuffer::whole("step", wiring.step),
             BoundBuffer::whole("q", wiring.q),
-            BoundBuffer::whole("k_cache", k_cache),
-            BoundBuffer::whole("v_cache", v_cache),
             BoundBuffer::whole("out", wiring.out),
         ];
-        let launch = preferred(gpu, "attention")?;
+        bindings.extend(wiring.cache.bindings());
+        let launch = preferred(gpu, tiled)?;
         let tile_decodes = launch.variant.ends_with("cpu_subgroup") && params.n_heads / params.n_kv_heads.max(1) >= 4;
         let tile = gpu.dispatch(label, &launch, twin, bindings.clone())?;
         bindings.push(BoundBuffer::whole("partial", wiring.partial));
-        let decode = gpu.dispatch(label, &preferred(gpu, "attention_decode")?, attention_decode::twin, bindings)?;
+        let decode = gpu.dispatch(label, &preferred(gpu, decoded)?, attention_decode::twin, bindings)?;
         let combine = attention_combine::dispatch(gpu, params, wiring)?;
         Ok(Self { tile, decode, combine, params, tile_decodes })
     }
@@ -200,7 +276,13 @@ impl Attention {
 pub(super) type Shape = (usize, usize, usize, usize, usize, f32, f32);
 
 /// The inputs of a case of `shape`, without the outputs; the elements from one token to the next in `out`.
-pub(super) fn inputs(shape: Shape, seed: u64, split: (u32, u32), groups: Workgroups) -> (Case, Params) {
+pub(super) fn inputs(
+    format: KvFormat,
+    shape: Shape,
+    seed: u64,
+    split: (u32, u32),
+    groups: Workgroups,
+) -> (Case, Params) {
     let (n_heads, n_kv_heads, head_dim, pos, n_tokens, size, kv) = shape;
     let mut rng = Rng::new(seed);
     let (stride, max_seq_len) = (padded(head_dim), pos + n_tokens + 3);
@@ -218,17 +300,39 @@ pub(super) fn inputs(shape: Shape, seed: u64, split: (u32, u32), groups: Workgro
     let name = format!(
         "{n_heads}/{n_kv_heads} heads of {head_dim}, {n_tokens} tokens from {pos}, q to {size}, k and v to {kv}"
     );
-    let case = Case::new(name, 1e-7, groups)
+    let mut case = Case::new(name, 1e-7, groups)
         .uniform("params", params)
         .uniform("step", Step { pos: pos as u32, n_tokens: n_tokens as u32 })
-        .f32("q", &rng.rows(n_tokens * n_heads, head_dim, stride, size))
-        .f16("k_cache", &rng.rows(n_kv_heads * max_seq_len, head_dim, stride, kv))
-        .f16("v_cache", &rng.rows(n_kv_heads * max_seq_len, head_dim, stride, kv));
+        .f32("q", &rng.rows(n_tokens * n_heads, head_dim, stride, size));
+    let rows = n_kv_heads * max_seq_len;
+    match format {
+        KvFormat::F16 => {
+            case = case.f16("k_cache", &rng.rows(rows, head_dim, stride, kv));
+            case = case.f16("v_cache", &rng.rows(rows, head_dim, stride, kv));
+        }
+        KvFormat::Int8 => {
+            for (codes, scales) in [("k_cache", "k_scales"), ("v_cache", "v_scales")] {
+                let values = rng.rows(rows, head_dim, stride, 127.0);
+                let bytes: Vec<i8> = values.iter().map(|value| value.round() as i8).collect();
+                let scale: Vec<f32> = (0..rows).map(|_| kv / 127.0 * (0.6 + rng.value(0.4))).collect();
+                case = case.i8(codes, &bytes).f32(scales, &scale);
+            }
+        }
+    }
     (case, params)
 }
 
 /// What conformance runs.
 pub fn cases() -> Vec<Case> {
+    cases_of(KvFormat::F16)
+}
+
+/// As [`cases`], for [`KvFormat::Int8`].
+pub fn cases_kv8() -> Vec<Case> {
+    cases_of(KvFormat::Int8)
+}
+
+fn cases_of(format: KvFormat) -> Vec<Case> {
     // Sharp scores, prime lengths, tiles of keys and of rows crossed, GQA in which a tile ends inside of a token, one kv head,
     // f16's largest numbers.
     let shapes: [Shape; 12] = [
@@ -246,7 +350,7 @@ pub fn cases() -> Vec<Case> {
         (7, 1, 48, 129, 11, 1.0, 4.0),
     ];
     let case = |(shape, seed)| {
-        let (case, params) = inputs(shape, seed, (1, 1), |case, launch, _| {
+        let (case, params) = inputs(format, shape, seed, (1, 1), |case, launch, _| {
             let (params, step): (Params, Step) = (case.params("params"), case.params("step"));
             workgroups(&params, step.n_tokens, launch)
         });

@@ -1,16 +1,25 @@
 //! Attention of a decode step, one query a head, split over the context (Flash-Decoding, Dao et al. 2023,
 //! <https://crfm.stanford.edu/2023/10/12/flashdecoding.html>).
 
-use super::attention::{self, Params, Shape, inputs, splits};
+use super::attention::{self, KvFormat, Params, Shape, inputs, splits};
 use super::{Case, Data, Step, cpu_subgroup, launch};
 use crate::error::Result;
 use crate::gpu::{Launch, Tier, TwinBuffers};
 
 /// The variants that run on `tier`.
 pub fn launches(tier: &Tier) -> Vec<Launch> {
-    let cpu = cpu_subgroup(tier).map(|size| launch("attention_decode", "cpu_subgroup", size));
-    let subgroup = tier.subgroup.map(|_| launch("attention_decode", "subgroup", 64));
-    cpu.into_iter().chain(subgroup).chain([launch("attention_decode", "base", 64)]).collect()
+    variants(tier, ["cpu_subgroup", "subgroup", "base"])
+}
+
+/// As [`launches`], for [`KvFormat::Int8`].
+pub fn launches_kv8(tier: &Tier) -> Vec<Launch> {
+    variants(tier, ["kv8_cpu_subgroup", "kv8_subgroup", "kv8"])
+}
+
+fn variants(tier: &Tier, [cpu, subgroup, base]: [&'static str; 3]) -> Vec<Launch> {
+    let cpu = cpu_subgroup(tier).map(|size| launch("attention_decode", cpu, size));
+    let subgroup = tier.subgroup.map(|_| launch("attention_decode", subgroup, 64));
+    cpu.into_iter().chain(subgroup).chain([launch("attention_decode", base, 64)]).collect()
 }
 
 /// Workgroups for `count` splits.
@@ -54,6 +63,15 @@ pub fn twin(buffers: &mut TwinBuffers) -> Result<()> {
 
 /// What conformance runs.
 pub fn cases() -> Vec<Case> {
+    cases_of(KvFormat::F16)
+}
+
+/// As [`cases`], for [`KvFormat::Int8`].
+pub fn cases_kv8() -> Vec<Case> {
+    cases_of(KvFormat::Int8)
+}
+
+fn cases_of(format: KvFormat) -> Vec<Case> {
     // (shape; keys a split, most splits): one split and many, the last one short, more than the kernel takes at a time, sharp
     // scores, GQA of 2 to 8 heads, the 7B's heads.
     let shapes: [(Shape, (u32, u32)); 14] = [
@@ -73,7 +91,7 @@ pub fn cases() -> Vec<Case> {
         ((12, 12, 64, 511, 1, 1.0, 4.0), (1000, 1)),
     ];
     let case = |((shape, split), seed)| {
-        let (mut case, params) = inputs(shape, seed, split, |case, launch, _| {
+        let (mut case, params) = inputs(format, shape, seed, split, |case, launch, _| {
             let (params, step): (Params, Step) = (case.params("params"), case.params("step"));
             // One split more than there are, as a dispatch has that was recorded for a longer context.
             workgroups(&params, splits(params.keys_per_split, params.max_splits, step.pos).1 + 1, launch)

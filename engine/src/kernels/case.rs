@@ -11,6 +11,8 @@ pub enum Data {
     F32,
     /// Packed f16.
     F16,
+    /// Packed signed bytes.
+    I8,
 }
 
 /// One buffer of a case.
@@ -81,10 +83,20 @@ impl Case {
         self.with(name, Data::F16, bytemuck::cast_slice(&halves).to_vec())
     }
 
+    /// Adds signed bytes.
+    #[must_use]
+    pub fn i8(self, name: &'static str, values: &[i8]) -> Self {
+        self.with(name, Data::I8, bytemuck::cast_slice(values).to_vec())
+    }
+
     /// Adds an output of `len` elements, full of sentinels.
     #[must_use]
     pub fn output(self, name: &'static str, data: Data, len: usize) -> Self {
-        let bytes = if data == Data::F16 { len * 2 } else { len * 4 };
+        let bytes = match data {
+            Data::I8 => len,
+            Data::F16 => len * 2,
+            Data::U32 | Data::F32 => len * 4,
+        };
         let words = vec![SENTINEL; bytes.div_ceil(4)];
         self.with(name, data, bytemuck::cast_slice(&words).to_vec())
     }

@@ -126,8 +126,14 @@ fn try_case(gpu: &Gpu, kernel: &Kernel, case: &Case, launch: &Launch) -> Result<
 
 /// The NMSE of `got` against `expected`; an error where a sentinel was lost or a value is not finite.
 fn compare(data: Data, got: &[u8], expected: &[u8]) -> Result<f64, String> {
+    // Signed bytes leave no value for a sentinel: four of them together are one.
     let widen = |bytes: &[u8]| -> Vec<(u32, f64)> {
         match data {
+            Data::I8 => {
+                let words: Vec<u32> = bytemuck::pod_collect_to_vec(bytes);
+                let bytes = |word: u32| word.to_le_bytes().map(|byte| (word, f64::from(byte.cast_signed())));
+                words.into_iter().flat_map(bytes).collect()
+            }
             Data::F16 => {
                 let halves: Vec<u16> = bytemuck::pod_collect_to_vec(bytes);
                 halves.iter().map(|bits| (u32::from(*bits), f64::from(f16::from_bits(*bits)))).collect()

@@ -51,6 +51,8 @@ pub static KERNELS: &[Kernel] = &[
     kernel("attention", "attention", "base", attention::twin, attention::launches, attention::cases),
     kernel("attention_combine", "attention_combine", "base", attention_combine::twin, attention_combine::launches, attention_combine::cases),
     kernel("attention_decode", "attention_decode", "base", attention_decode::twin, attention_decode::launches, attention_decode::cases),
+    kernel("attention_decode_kv8", "attention_decode", "kv8", attention_decode::twin, attention_decode::launches_kv8, attention_decode::cases_kv8),
+    kernel("attention_kv8", "attention", "kv8", attention::twin, attention::launches_kv8, attention::cases_kv8),
     kernel("embed", "embed", "base", embed::twin, embed::launches, embed::cases),
     kernel("gather", "gather", "base", gather::twin, gather::launches, gather::cases),
     kernel("gptq_block", "gptq_block", "base", gptq_block::twin, gptq_block::launches, gptq_block::cases),
@@ -67,6 +69,7 @@ pub static KERNELS: &[Kernel] = &[
     kernel("rank_update", "rank_update", "base", rank_update::twin, rank_update::launches, rank_update::cases),
     kernel("rms_norm", "rms_norm", "base", rms_norm::twin, rms_norm::launches, rms_norm::cases),
     kernel("rope_kv", "rope_kv", "base", rope_kv::twin, rope_kv::launches, rope_kv::cases),
+    kernel("rope_kv8", "rope_kv", "kv8", rope_kv::twin_kv8, rope_kv::launches_kv8, rope_kv::cases_kv8),
     kernel("swiglu", "swiglu", "base", swiglu::twin, swiglu::launches, swiglu::cases),
 ];
 

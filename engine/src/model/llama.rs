@@ -4,7 +4,7 @@
 //! x = embed[token]                                    (n_tokens, dim) f32, the residual stream
 //! for each layer:
 //!     qkv = Wqkv · rms_norm(x)                        q_proj, k_proj and v_proj, stacked
-//!     q, cache = rope(q), (rope(k), v)                f16 cache
+//!     q, cache = rope(q), (rope(k), v)                f16 or int8 cache
 //!     x += Wo · attention(q, cache)
 //!     gate, up = Wgate_up · rms_norm(x)               gate_proj and up_proj, stacked
 //!     x += Wdown · (silu(gate) * up)
@@ -449,10 +449,9 @@ impl<'a> Loader<'a> {
         let (mut rotations, mut attentions) = (Vec::new(), Vec::new());
         for slot in 0..shapes.kv.n_slots {
             // A cache of one layer serves layers that are run one by one.
-            let [k_cache, v_cache] = cache.layer(slot, layer % shapes.kv.n_layers.max(1))?;
-            let wiring = rope_kv::Wiring { step: &s.step, qkv: &s.qkv, rope, q_out: &s.q, k_cache, v_cache };
+            let cache = cache.layer(slot, layer % shapes.kv.n_layers.max(1))?;
+            let wiring = rope_kv::Wiring { step: &s.step, qkv: &s.qkv, rope, q_out: &s.q, cache };
             rotations.push(RopeKv::new(gpu, "rope_kv", rope_params, wiring)?);
-            let cache = [k_cache, v_cache];
             let wiring = attention::Wiring { step: &s.step, q: &s.q, cache, partial: &s.partial, out: &s.heads };
             attentions.push(Attention::new(gpu, "attention", attention_params, wiring)?);
         }

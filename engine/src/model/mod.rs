@@ -10,6 +10,7 @@ mod rope;
 mod score;
 mod to_config;
 
+pub use crate::kernels::attention::KvFormat;
 pub use config::{Config, MAX_SEQ_LEN};
 pub use llama::{Llama, LoadProgress};
 pub use plan::{DEFAULT_CONTEXT, LoadOptions, memory_plan};

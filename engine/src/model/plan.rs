@@ -3,7 +3,7 @@
 use super::Config;
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, MemoryPlan, Profile, StagingRing};
-use crate::kernels::attention;
+use crate::kernels::attention::{self, KvFormat};
 use crate::kv_cache::KvShape;
 use crate::weights::names::Resolved;
 use crate::weights::padded;
@@ -17,11 +17,13 @@ pub struct LoadOptions {
     pub n_slots: usize,
     /// Bytes that the model may take on the device; what the machine has, as far as that is known, without.
     pub memory_budget: Option<u64>,
+    /// How the KV cache keeps its elements.
+    pub kv: KvFormat,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { max_seq_len: None, n_slots: 1, memory_budget: None }
+        Self { max_seq_len: None, n_slots: 1, memory_budget: None, kv: KvFormat::F16 }
     }
 }
 
@@ -84,6 +86,7 @@ impl Shapes {
         let asked = options.max_seq_len.unwrap_or(DEFAULT_CONTEXT.min(config.max_seq_len));
         let max_seq_len = asked.clamp(1, config.max_seq_len);
         let kv = KvShape {
+            format: options.kv,
             n_layers: config.n_layers,
             n_kv_heads: config.n_kv_heads,
             head_stride: padded(config.head_dim),
@@ -139,7 +142,10 @@ pub fn memory_plan(config: &Config, tensors: &Resolved, options: &LoadOptions, p
     let mut plan = MemoryPlan::default();
     plan.add(format!("weights ({})", tensors.formats()), tensors.device_bytes());
     let slots = if shapes.kv.n_slots > 1 { format!(" x {}", shapes.kv.n_slots) } else { String::new() };
-    plan.add(format!("KV cache (f16, {} tokens{slots})", shapes.kv.max_seq_len), shapes.kv.total_bytes());
+    plan.add(
+        format!("KV cache ({}, {} tokens{slots})", options.kv.name(), shapes.kv.max_seq_len),
+        shapes.kv.total_bytes(),
+    );
     let rope = (shapes.kv.max_seq_len * config.head_dim * 4) as u64;
     plan.add(format!("scratch ({} tokens a chunk)", shapes.chunk_len), shapes.scratch_bytes(config) + rope);
     plan.add("staging, while loading", StagingRing::total_bytes(slot_bytes(config)));
