@@ -8,7 +8,11 @@
 // base, subgroup: 64 invocations; up to four query heads of one kv head (GQA) share each load. 256 keys at a time: each
 // invocation scores four, then adds up one column of four elements. `subgroup` only finds the maximum and the sum faster.
 // cpu_subgroup: a workgroup is one subgroup and takes one query head. Each invocation scores two keys, then adds up eight elements
-// of the output; the weights are passed around by subgroupBroadcast. No barrier. Longer heads take several workgroups.
+// of the output; the weights are passed around by subgroupBroadcast. No barrier. Longer heads take several workgroups. Where four
+// heads or more share a key there, `attention` decodes: they fill its rows.
+//
+// Measured, stock lavapipe, CPU time on one core, a token at 4096 (at 128) of the whole model, against the kernel that served
+// prefill and decode before: 110M 150 (80) ms to 140 (75) ms; 1.1B, by `attention`, 980 (580) ms to 610 (570) ms.
 #ifdef cpu
 #import attention_decode_cpu
 #else

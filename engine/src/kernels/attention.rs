@@ -359,3 +359,71 @@ fn cases_of(format: KvFormat) -> Vec<Case> {
     };
     shapes.into_iter().zip(0..).map(case).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::{GpuOptions, Role};
+
+    #[test]
+    fn every_key_is_in_one_split_and_none_is_empty() {
+        for (keys_per_split, max_splits) in [(1, 1), (1, 3), (7, 64), (256, 16), (u32::MAX >> 1, 1)] {
+            for pos in (0..70).chain([255, 256, 4095, 4096]) {
+                let (keys, count) = splits(keys_per_split, max_splits, pos);
+                assert!((1..=max_splits).contains(&count) && keys * count > pos && keys * (count - 1) <= pos);
+            }
+        }
+    }
+
+    /// The path of a GPU with a long context, which software adapters never take by themselves.
+    #[test]
+    fn splits_put_together_give_what_one_split_gives() {
+        let Ok(gpu) = Gpu::open(GpuOptions::from_env()) else {
+            eprintln!("skipped: no adapter");
+            return;
+        };
+        let (n_heads, n_kv_heads, head_dim, pos, max_seq_len) = (6, 3, 20, 150, 160);
+        let (mut rng, stride) = (Rng::new(1), padded(head_dim));
+        let mut halves = || {
+            let values = rng.rows(n_kv_heads * max_seq_len, head_dim, stride, 2.0);
+            values.into_iter().map(half::f16::from_f32).collect::<Vec<_>>()
+        };
+        let cache = [halves(), halves()]
+            .map(|halves| gpu.create_buffer_with("cache", bytemuck::cast_slice(&halves), Role::Storage).unwrap());
+        let q = rng.rows(n_heads, head_dim, stride, 2.0);
+        let q = gpu.create_buffer_with("q", bytemuck::cast_slice(&q), Role::Storage).unwrap();
+        let step = Step { pos: pos as u32, n_tokens: 1 };
+        let step = gpu.create_buffer_with("step", bytemuck::bytes_of(&step), Role::Uniform).unwrap();
+        let decode = |keys_per_split, max_splits| {
+            let partial = partial_bytes(n_heads, stride, max_splits);
+            let partial = gpu.create_buffer("partial", partial, Role::Storage).unwrap();
+            let out = gpu.create_buffer("out", (n_heads * head_dim * 4) as u64, Role::Storage).unwrap();
+            let params = Params {
+                n_heads: n_heads as u32,
+                n_kv_heads: n_kv_heads as u32,
+                head_dim: head_dim as u32,
+                head_words: stride as u32 / 8,
+                max_seq_len: max_seq_len as u32,
+                out_stride: (n_heads * head_dim) as u32,
+                scale: 0.2,
+                keys_per_split,
+                max_splits,
+            };
+            let [k, v] = &cache;
+            let cache = KvBuffers { k, v, scales: None };
+            let wiring = Wiring { step: &step, q: &q, cache, partial: &partial, out: &out };
+            let attention = Attention::new(&gpu, "attention", params, wiring).unwrap();
+            let mut list = Recording::new(false);
+            attention.record(&mut list, pos as u32, 1);
+            assert_eq!(list.len(), if max_splits > 1 { 2 } else { 1 });
+            gpu.run(&list, "testing").unwrap();
+            let bytes = gpu.read(&out, 0, out.size()).unwrap();
+            bytemuck::pod_collect_to_vec::<u8, f32>(&bytes)
+        };
+        let (one, many) = (decode(1000, 1), decode(16, 8));
+        assert!(one.iter().any(|value| value.abs() > 0.01));
+        for (one, many) in one.iter().zip(&many) {
+            assert!((one - many).abs() < 1e-5, "{one} {many}");
+        }
+    }
+}

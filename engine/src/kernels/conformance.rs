@@ -182,6 +182,16 @@ mod tests {
     }
 
     #[test]
+    fn signed_bytes_are_values_and_four_of_them_a_sentinel() {
+        let bytes = |values: [i8; 4]| bytemuck::cast_slice(&values).to_vec();
+        let sentinel = SENTINEL.to_le_bytes().to_vec();
+        assert_eq!(compare(Data::I8, &bytes([-127, 0, 3, 4]), &bytes([-127, 0, 3, 4])), Ok(0.0));
+        assert!(compare(Data::I8, &bytes([-127, 0, 3, 4]), &bytes([-127, 0, 3, 5])).unwrap() > 5e-5);
+        assert!(compare(Data::I8, &sentinel, &bytes([1, 2, 3, 4])).unwrap_err().contains("not written"));
+        assert!(compare(Data::I8, &bytes([1, 2, 3, 4]), &sentinel).unwrap_err().contains("overwritten"));
+    }
+
+    #[test]
     fn lost_and_left_sentinels_and_nan_are_failures() {
         let sentinel = f32::from_bits(SENTINEL);
         assert!(compare(Data::F32, &f32s(&[sentinel]), &f32s(&[1.0])).unwrap_err().contains("not written"));
