@@ -162,7 +162,7 @@ impl Llama {
     ) -> Result<Self> {
         let sources = sources.into();
         let checkpoint = sources.checkpoint;
-        let config = Config::load(checkpoint)?;
+        let config = Config::load(checkpoint)?.stretched(options.stretch, options.max_seq_len)?;
         let tensors = resolve(sources, &config.dims())?;
         if config.head_dim > attention::MAX_HEAD_DIM {
             let detail = format!("a head of {}, expected at most {}", config.head_dim, attention::MAX_HEAD_DIM);
@@ -490,7 +490,7 @@ impl<'a> Loader<'a> {
     /// cos and sin of every position: (max_seq_len, head_dim / 2, 2) f32. The angles are computed in f64: WGSL promises no
     /// precision for large ones.
     fn rope_table(&mut self) -> Result<Buffer> {
-        let inv_freq = self.config.rope_inv_freq();
+        let inv_freq = self.config.rope_inv_freq_for(self.shapes.kv.max_seq_len);
         self.uploader.table("rope", self.shapes.kv.max_seq_len, inv_freq.len() * 8, |positions, bytes| {
             let angles = positions.flat_map(|pos| inv_freq.iter().map(move |freq| pos as f64 * f64::from(*freq)));
             for (angle, pair) in angles.zip(bytes.chunks_exact_mut(8)) {

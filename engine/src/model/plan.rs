@@ -1,6 +1,6 @@
 //! What a model will take on the device, before anything is allocated.
 
-use super::Config;
+use super::{Config, Stretch};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, MemoryPlan, Profile, StagingRing};
 use crate::kernels::attention::{self, KvFormat};
@@ -19,11 +19,13 @@ pub struct LoadOptions {
     pub memory_budget: Option<u64>,
     /// How the KV cache keeps its elements.
     pub kv: KvFormat,
+    /// How RoPE is stretched, in place of what the checkpoint says.
+    pub stretch: Option<Stretch>,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { max_seq_len: None, n_slots: 1, memory_budget: None, kv: KvFormat::F16 }
+        Self { max_seq_len: None, n_slots: 1, memory_budget: None, kv: KvFormat::F16, stretch: None }
     }
 }
 
@@ -84,7 +86,7 @@ impl Shapes {
     /// The sizes for `config` under `options`.
     pub(super) fn new(config: &Config, tensors: &Resolved, options: &LoadOptions, profile: Profile) -> Self {
         let asked = options.max_seq_len.unwrap_or(DEFAULT_CONTEXT.min(config.max_seq_len));
-        let max_seq_len = asked.clamp(1, config.max_seq_len);
+        let max_seq_len = asked.clamp(1, config.max_context);
         let kv = KvShape {
             format: options.kv,
             n_layers: config.n_layers,
@@ -158,9 +160,11 @@ pub fn memory_plan(config: &Config, tensors: &Resolved, options: &LoadOptions, p
 /// [`crate::Error::DoesNotFit`] with the figures and what would fit.
 pub(super) fn check_plan(gpu: &Gpu, config: &Config, tensors: &Resolved, options: &LoadOptions) -> Result<MemoryPlan> {
     let profile = gpu.tier().profile;
-    if let Some(asked) = options.max_seq_len.filter(|asked| *asked > config.max_seq_len || *asked == 0) {
-        let most = config.max_seq_len;
-        return Err(Error::Request(format!("context: expected 1 to {most} tokens (the model's own), got {asked}")));
+    if let Some(asked) = options.max_seq_len.filter(|asked| *asked > config.max_context || *asked == 0) {
+        let most = config.max_context;
+        return Err(Error::Request(format!(
+            "context: expected 1 to {most} tokens (the model's own; RoPE can be stretched), got {asked}"
+        )));
     }
     let plan = memory_plan(config, tensors, options, profile);
     let shapes = Shapes::new(config, tensors, options, profile);
