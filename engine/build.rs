@@ -18,6 +18,7 @@ const SWITCHES: &[(&str, &[&str])] = &[
     ("f16", &["SHADER_F16"]),
     ("i64", &["SHADER_INT64"]),
     ("cpu", &[]),
+    ("kv8", &[]),
     ("coop", COOP),
     ("coop8", COOP),
     ("coop16", COOP),

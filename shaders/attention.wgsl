@@ -1,151 +1,148 @@
-// Causal attention of each query against the f16 KV cache: out = softmax(q k^T / sqrt(head_dim)) v, in f32, with the running
-// maximum and sum of online softmax (Milakov and Gimelshein 2018, arXiv:1805.02867). Grouped queries (GQA): n_heads / n_kv_heads
-// query heads read one head of the cache.
+// Causal attention of many queries against the KV cache: out = softmax(q k^T / sqrt(head_dim)) v, in f32, with the running
+// maximum and sum of online softmax (Milakov and Gimelshein 2018, arXiv:1805.02867), tiled as FlashAttention does (Dao et al.
+// 2022, arXiv:2205.14135).
 //
-// base: a workgroup of 64 a (query, head). A tile of 64 keys at a time: each invocation scores one key, then each invocation
-// adds up four elements of the output.
-// subgroup: the workgroup is exactly one subgroup. Each invocation walks its own keys with its own maximum, sum and output;
-// they meet once, at the end. No barrier.
-#import packed
-#import step
-
-struct Params {
-    n_heads: u32,
-    n_kv_heads: u32,
-    head_dim: u32,
-    // Packed words (eight elements) of a head in q and in the cache.
-    head_words: u32,
-    max_seq_len: u32,
-    // Elements from one token to the next in out.
-    out_stride: u32,
-    // 1 / sqrt(head_dim).
-    scale: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<uniform> step: Step;
-@group(0) @binding(2) var<storage, read> q: array<vec4<f32>>; // (n_tokens, n_heads, head_words * 2)
-@group(0) @binding(3) var<storage, read> k_cache: array<vec4<u32>>; // (n_kv_heads, max_seq_len, head_words) f16
-@group(0) @binding(4) var<storage, read> v_cache: array<vec4<u32>>; // (n_kv_heads, max_seq_len, head_words) f16
-@group(0) @binding(5) var<storage, read_write> out: array<f32>; // (n_tokens, out_stride)
-
-// Below every score; exp(LOWEST - anything) is 0.
-const LOWEST = -3.0e38;
-
-#ifdef subgroup
-override WORKGROUP: u32 = 8;
-// head_dim <= 256.
-var<private> acc: array<vec4<f32>, 64>;
-
-@compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let head = group.x;
-    let t = group.y;
-    let words = params.head_words;
-    let kv_head = head / (params.n_heads / params.n_kv_heads);
-    let cache = kv_head * params.max_seq_len * words;
-    let query = (t * params.n_heads + head) * words * 2u;
-    let n_keys = step.pos + t + 1u;
-    for (var i = 0u; i < words * 2u; i++) {
-        acc[i] = vec4<f32>();
-    }
-    var highest = LOWEST;
-    var sum = 0.0;
-    for (var key = lane; key < n_keys; key += WORKGROUP) {
-        let at = cache + key * words;
-        var score = 0.0;
-        for (var i = 0u; i < words; i++) {
-            let k = k_cache[at + i];
-            score += dot(unpack_lo(k), q[query + i * 2u]) + dot(unpack_hi(k), q[query + i * 2u + 1u]);
-        }
-        score *= params.scale;
-        let top = max(highest, score);
-        let keep = exp(highest - top);
-        let p = exp(score - top);
-        highest = top;
-        sum = sum * keep + p;
-        for (var i = 0u; i < words; i++) {
-            let v = v_cache[at + i];
-            acc[i * 2u] = acc[i * 2u] * keep + p * unpack_lo(v);
-            acc[i * 2u + 1u] = acc[i * 2u + 1u] * keep + p * unpack_hi(v);
-        }
-    }
-    // Invocations without a key have highest = LOWEST and weigh nothing.
-    let keep = exp(highest - subgroupMax(highest));
-    let scale = keep / subgroupAdd(sum * keep);
-    let to = t * params.out_stride + head * params.head_dim;
-    for (var i = 0u; i < words * 2u; i++) {
-        let v = subgroupAdd(acc[i] * scale);
-        if lane < 4u && i * 4u + lane < params.head_dim {
-            out[to + i * 4u + lane] = v[lane];
-        }
-    }
-}
+// A row is one query head of one token. The rows of a kv head, n_heads / n_kv_heads a token, stand one behind the other, and a
+// workgroup takes a tile of them: it loads each key and value once for all its rows, whether these are tokens or grouped heads
+// (GQA). Tiles of keys start at multiples of their size, and a key that a row may not see weighs 0: a row's result does not
+// depend, to the last bit, on the rows beside it.
+//
+// base: 64 invocations; 8 to 32 rows and 32 keys a tile, whose weights pass through workgroup memory.
+// cpu: a workgroup is one subgroup, 8 rows, no barrier. In q k^T each invocation has two keys; in the sum over the values it has
+// eight elements of the output, and the weights are passed around by subgroupBroadcast. Longer heads take several workgroups.
+//
+// Before, a query and head had a workgroup, in which each invocation walked its own keys and added up its own output in private
+// memory. Predicted: an eighth of the loads, and no private array, which software drivers gather and scatter. Measured, stock
+// lavapipe, CPU time on one core, a chunk of 32 tokens of the whole model: 110M behind 2016 tokens 2.15 s to 0.78 s, behind 4064
+// 3.75 s to 1.05 s (0.6 s of it the matrices); 1.1B (32/4 heads) behind 4064 19.6 s to 6.8 s (5.7 s).
+// Lost: every invocation reading all rows' queries at one address in place of its own row's, which is passed around: 7 against 16
+// GFLOP/s. A load costs there what it costs, whatever its address.
+#ifdef cpu
+#import attention_cpu
 #else
-override WORKGROUP: u32 = 64;
+#import attention_rows
 
-var<workgroup> q_tile: array<vec4<f32>, 64>; // head_dim <= 256
-var<workgroup> scores: array<f32, 64>;
-var<workgroup> partial: array<f32, 64>;
+override WORKGROUP: u32 = 64;
+const KEYS = 32u;
+
+var<workgroup> q_tile: array<vec4<f32>, 512>; // (rows, cols)
+var<workgroup> p_tile: array<vec4<f32>, 256>; // (KEYS, rows / 4)
+var<workgroup> row_top: array<f32, 32>;
+var<workgroup> row_keep: array<f32, 32>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let head = group.x;
-    let t = group.y;
+    let kv_head = group.y;
     let words = params.head_words;
-    let kv_head = head / (params.n_heads / params.n_kv_heads);
-    let cache = kv_head * params.max_seq_len * words;
-    let query = (t * params.n_heads + head) * words * 2u;
-    let n_keys = step.pos + t + 1u;
-    if lane < words * 2u {
-        q_tile[lane] = q[query + lane] * params.scale;
+    // Columns of four elements; each invocation adds up one column of eight rows.
+    let cols = words * 2u;
+    let parts = min(WORKGROUP / cols, 4u);
+    let rows = parts * 8u;
+    let quads = rows / 4u;
+    let first_row = group.x * rows;
+    let cache = kv_head * params.max_seq_len;
+    for (var i = lane; i < rows * cols; i += WORKGROUP) {
+        q_tile[i] = q[query(row_of(first_row + i / cols, kv_head)) + i % cols];
+    }
+    let last = n_keys(row_of(first_row + rows - 1u, kv_head)) - 1u;
+    let col = lane % cols;
+    let part = lane / cols;
+    let adds = part < parts;
+    var a0: vec4<f32>; var a1: vec4<f32>; var a2: vec4<f32>; var a3: vec4<f32>;
+    var a4: vec4<f32>; var a5: vec4<f32>; var a6: vec4<f32>; var a7: vec4<f32>;
+    // Of row `lane`.
+    var top = LOWEST;
+    var sum = 0.0;
+    for (var first = 0u; first <= last; first += KEYS) {
+        let my_key = first + lane % KEYS;
+        let at = cache + min(my_key, last);
+        let put = lane % KEYS * quads;
+        workgroupBarrier();
+        for (var r = lane / KEYS * 8u; r < rows; r += WORKGROUP / KEYS * 8u) {
+            var lo = vec4<f32>();
+            var hi = vec4<f32>();
+            for (var i = 0u; i < words; i++) {
+                let k = key(at * words + i);
+                let q0 = r * cols + i * 2u;
+                lo += vec4<f32>(
+                    dot(k.lo, q_tile[q0]) + dot(k.hi, q_tile[q0 + 1u]),
+                    dot(k.lo, q_tile[q0 + cols]) + dot(k.hi, q_tile[q0 + cols + 1u]),
+                    dot(k.lo, q_tile[q0 + cols * 2u]) + dot(k.hi, q_tile[q0 + cols * 2u + 1u]),
+                    dot(k.lo, q_tile[q0 + cols * 3u]) + dot(k.hi, q_tile[q0 + cols * 3u + 1u]),
+                );
+                hi += vec4<f32>(
+                    dot(k.lo, q_tile[q0 + cols * 4u]) + dot(k.hi, q_tile[q0 + cols * 4u + 1u]),
+                    dot(k.lo, q_tile[q0 + cols * 5u]) + dot(k.hi, q_tile[q0 + cols * 5u + 1u]),
+                    dot(k.lo, q_tile[q0 + cols * 6u]) + dot(k.hi, q_tile[q0 + cols * 6u + 1u]),
+                    dot(k.lo, q_tile[q0 + cols * 7u]) + dot(k.hi, q_tile[q0 + cols * 7u + 1u]),
+                );
+            }
+            p_tile[put + r / 4u] = lo * key_scale(at);
+            p_tile[put + r / 4u + 1u] = hi * key_scale(at);
+        }
+        workgroupBarrier();
+        if lane < rows {
+            let n = min(n_keys(row_of(first_row + lane, kv_head)), first + KEYS);
+            var peak = top;
+            for (var j = first; j < n; j++) {
+                peak = max(peak, p_tile[(j - first) * quads + lane / 4u][lane % 4u]);
+            }
+            let keep = exp(top - peak);
+            top = peak;
+            sum *= keep;
+            row_top[lane] = peak;
+            row_keep[lane] = keep;
+        }
+        workgroupBarrier();
+        for (var i = lane; i < KEYS * quads; i += WORKGROUP) {
+            let my_row = i % quads * 4u;
+            let seen = vec4<bool>(
+                first + i / quads < n_keys(row_of(first_row + my_row, kv_head)),
+                first + i / quads < n_keys(row_of(first_row + my_row + 1u, kv_head)),
+                first + i / quads < n_keys(row_of(first_row + my_row + 2u, kv_head)),
+                first + i / quads < n_keys(row_of(first_row + my_row + 3u, kv_head)),
+            );
+            let peak = vec4<f32>(row_top[my_row], row_top[my_row + 1u], row_top[my_row + 2u], row_top[my_row + 3u]);
+            p_tile[i] = select(vec4<f32>(), exp(p_tile[i] - peak), seen);
+        }
+        workgroupBarrier();
+        if lane < rows {
+            for (var j = 0u; j < KEYS; j++) {
+                sum += p_tile[j * quads + lane / 4u][lane % 4u];
+            }
+        }
+        if adds {
+            let mine = part * 8u;
+            a0 *= row_keep[mine]; a1 *= row_keep[mine + 1u]; a2 *= row_keep[mine + 2u]; a3 *= row_keep[mine + 3u];
+            a4 *= row_keep[mine + 4u]; a5 *= row_keep[mine + 5u]; a6 *= row_keep[mine + 6u]; a7 *= row_keep[mine + 7u];
+            for (var j = 0u; j < min(KEYS, last + 1u - first); j++) {
+                let position = cache + first + j;
+                let both = value(position * words + col / 2u);
+                let v = select(both.hi, both.lo, col % 2u == 0u) * value_scale(position);
+                let lo = p_tile[j * quads + part * 2u];
+                let hi = p_tile[j * quads + part * 2u + 1u];
+                a0 += lo.x * v; a1 += lo.y * v; a2 += lo.z * v; a3 += lo.w * v;
+                a4 += hi.x * v; a5 += hi.y * v; a6 += hi.z * v; a7 += hi.w * v;
+            }
+        }
     }
     workgroupBarrier();
-    var highest = LOWEST;
-    var sum = 0.0;
-    var acc = vec4<f32>(); // elements 4 * lane ..
-    for (var first = 0u; first < n_keys; first += WORKGROUP) {
-        var score = LOWEST;
-        if first + lane < n_keys {
-            let at = cache + (first + lane) * words;
-            score = 0.0;
-            for (var i = 0u; i < words; i++) {
-                let k = k_cache[at + i];
-                score += dot(unpack_lo(k), q_tile[i * 2u]) + dot(unpack_hi(k), q_tile[i * 2u + 1u]);
-            }
-        }
-        partial[lane] = score;
-        for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
-            workgroupBarrier();
-            if lane < half {
-                partial[lane] = max(partial[lane], partial[lane + half]);
-            }
-        }
-        workgroupBarrier();
-        let top = max(highest, partial[0]);
-        let keep = exp(highest - top);
-        let p = select(0.0, exp(score - top), first + lane < n_keys);
-        highest = top;
-        scores[lane] = p;
-        workgroupBarrier();
-        sum *= keep;
-        acc *= keep;
-        let n = min(WORKGROUP, n_keys - first);
-        for (var j = 0u; j < n; j++) {
-            let weight = scores[j];
-            sum += weight;
-            if lane < words * 2u {
-                let v = v_cache[cache + (first + j) * words + lane / 2u];
-                acc += weight * select(unpack_hi(v), unpack_lo(v), lane % 2u == 0u);
-            }
-        }
-        workgroupBarrier();
+    if lane < rows {
+        row_top[lane] = sum;
     }
-    let to = t * params.out_stride + head * params.head_dim;
-    acc /= sum;
-    for (var i = 0u; i < 4u; i++) {
-        if lane * 4u + i < params.head_dim {
-            out[to + lane * 4u + i] = acc[i];
+    workgroupBarrier();
+    if !adds {
+        return;
+    }
+    var all = array<vec4<f32>, 8>(a0, a1, a2, a3, a4, a5, a6, a7);
+    for (var r = 0u; r < 8u; r++) {
+        let row = first_row + part * 8u + r;
+        let to = row_of(row, kv_head);
+        let mixed = all[r] / row_top[part * 8u + r];
+        for (var i = 0u; i < 4u; i++) {
+            if row < n_rows() && col * 4u + i < params.head_dim {
+                out[to.token * params.out_stride + to.head * params.head_dim + col * 4u + i] = mixed[i];
+            }
         }
     }
 }

@@ -183,7 +183,7 @@ mod tests {
 
     /// What became of each reply, and the messages in the end.
     fn after(turns: &[(Turn, Reply)]) -> (Vec<Taken>, Vec<String>) {
-        let files = Files::open(None, &[], None).unwrap();
+        let files = Files::open(None, &[], None, None).unwrap();
         let mut chat = Chat::new(SamplerConfig::greedy(), 16);
         let mut taken = Vec::new();
         for (turn, reply) in turns {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use guanaco_engine::file::Checkpoint;
-use guanaco_engine::model::{Config, DEFAULT_CONTEXT, Forward, Pass};
+use guanaco_engine::model::{Config, DEFAULT_CONTEXT, Forward, Pass, Stretch};
 use guanaco_engine::prompt::read_chat_template;
 use guanaco_engine::session::{Request, Session};
 use guanaco_engine::tokenizer::Tokenizer;
@@ -100,13 +100,18 @@ pub struct Files {
 
 impl Files {
     /// The files of the model at `path`, or the embedded one, with `loras` over it, for a context of `context` tokens
-    /// ([`context_len`]).
+    /// ([`context_len`]) with RoPE stretched as `stretch` says.
     ///
     /// # Errors
     /// What is wrong with them, tensor by tensor; a context that the model does not have.
-    pub fn open(path: Option<&Path>, loras: &[LoraSpec], context: Option<usize>) -> Result<Self> {
+    pub fn open(
+        path: Option<&Path>,
+        loras: &[LoraSpec],
+        context: Option<usize>,
+        stretch: Option<Stretch>,
+    ) -> Result<Self> {
         let checkpoint = open(path)?;
-        let config = Config::load(&checkpoint)?;
+        let config = Config::load(&checkpoint)?.stretched(stretch, context)?;
         let loras = loras.iter().map(LoraSpec::open).collect::<Result<Vec<_>>>()?;
         let tensors = resolve(Sources { checkpoint: &checkpoint, loras: &loras }, &config.dims())?;
         let tokenizer = Tokenizer::from_checkpoint(&checkpoint)?;
@@ -120,7 +125,7 @@ impl Files {
                 None => chat_template(path)?,
             },
             eos: eos(&config, tokenizer.as_ref()),
-            max_seq_len: context_len(context, config.max_seq_len)?,
+            max_seq_len: context_len(context, &config)?,
             checkpoint,
             loras,
             tensors,
@@ -147,18 +152,22 @@ impl Files {
     }
 }
 
-/// The context for a model that has `max_seq_len` positions: what is asked for, or the model's up to
-/// [`DEFAULT_CONTEXT`].
+/// The context for a model: what is asked for, or the model's up to [`DEFAULT_CONTEXT`].
 ///
 /// # Errors
-/// [`Error::Request`] with both numbers when more is asked for than the model has.
-pub fn context_len(context: Option<usize>, max_seq_len: usize) -> Result<usize> {
+/// [`Error::Request`] with both numbers when more is asked for than the model has, or RoPE is stretched for.
+pub fn context_len(context: Option<usize>, config: &Config) -> Result<usize> {
     match context {
-        Some(context) if context > max_seq_len => Err(Error::Request(format!(
-            "--context: expected at most {max_seq_len}, the context that the model was made for, got {context}"
-        ))),
+        Some(context) if context > config.max_context => {
+            let how = if config.max_context == config.max_seq_len {
+                "the context that the model was made for (--rope-scaling dynamic, ntk or linear stretches it)"
+            } else {
+                "what this --rope-scaling stretches the model's context to"
+            };
+            Err(Error::Request(format!("--context: expected at most {}, {how}, got {context}", config.max_context)))
+        }
         Some(context) => Ok(context),
-        None => Ok(DEFAULT_CONTEXT.min(max_seq_len)),
+        None => Ok(DEFAULT_CONTEXT.min(config.max_seq_len)),
     }
 }
 
@@ -275,11 +284,27 @@ mod tests {
 
     #[test]
     fn a_context_that_the_model_does_not_have_is_refused_with_both_numbers() {
-        assert_eq!(context_len(None, 1024).unwrap(), 1024);
-        assert_eq!(context_len(None, 1 << 20).unwrap(), DEFAULT_CONTEXT);
-        assert_eq!(context_len(Some(1024), 1024).unwrap(), 1024);
-        let error = context_len(Some(999_999), 1024).unwrap_err().to_string();
-        assert!(error.contains("1024") && error.contains("999999"), "{error}");
+        let config = Files::open(None, &[], None, None).unwrap().config;
+        let of = |context, max_seq_len| {
+            context_len(context, &Config { max_seq_len, max_context: max_seq_len, ..config.clone() })
+        };
+        assert_eq!(of(None, 1024).unwrap(), 1024);
+        assert_eq!(of(None, 1 << 20).unwrap(), DEFAULT_CONTEXT);
+        assert_eq!(of(Some(1024), 1024).unwrap(), 1024);
+        let error = of(Some(999_999), 1024).unwrap_err().to_string();
+        assert!(error.contains("1024") && error.contains("999999") && error.contains("--rope-scaling"), "{error}");
+    }
+
+    #[test]
+    fn a_stretched_model_has_the_context_that_is_asked_for() {
+        let trained = Files::open(None, &[], None, None).unwrap().config.max_seq_len;
+        let open = |stretch: &str, context| Files::open(None, &[], context, Some(stretch.parse().unwrap()));
+        for stretch in ["linear", "dynamic", "ntk", "ntk=3"] {
+            assert_eq!(open(stretch, Some(3 * trained)).unwrap().max_seq_len, 3 * trained, "{stretch}");
+            assert_eq!(open(stretch, None).unwrap().max_seq_len, trained.min(DEFAULT_CONTEXT), "{stretch}");
+        }
+        let error = open("linear=2", Some(3 * trained)).unwrap_err().to_string();
+        assert!(error.contains(&(2 * trained).to_string()), "{error}");
     }
 
     #[test]
@@ -296,7 +321,7 @@ mod tests {
 
     #[test]
     fn requests_are_checked_without_a_device() {
-        let files = Files::open(None, &[], Some(8)).unwrap();
+        let files = Files::open(None, &[], Some(8), None).unwrap();
         let request = |prompt_ids: &[u32]| Request { prompt_ids: prompt_ids.to_vec(), ..Request::default() };
         files.check(&request(&[1, 2, 3]), 1).unwrap();
         let beams =

@@ -12,7 +12,7 @@ use std::sync::{Arc, Once};
 use std::thread::JoinHandle;
 
 use guanaco_engine::gpu::{AdapterFacts, Gpu, GpuOptions, MemoryPlan};
-use guanaco_engine::model::{Llama, LoadOptions, LoadProgress, memory_plan};
+use guanaco_engine::model::{KvFormat, Llama, LoadOptions, LoadProgress, Stretch, memory_plan};
 use guanaco_engine::session::{self, Reply, Request, Session};
 use guanaco_engine::{Error, Result};
 
@@ -47,12 +47,17 @@ pub struct LoadSpec {
     pub n_slots: usize,
     /// Bytes that the model may take on the device.
     pub memory_budget: Option<u64>,
+    /// How the KV cache is kept.
+    pub kv: KvFormat,
+    /// How RoPE is stretched.
+    pub stretch: Option<Stretch>,
 }
 
 impl LoadSpec {
     fn options(&self) -> LoadOptions {
         let max_seq_len = Some(self.files.max_seq_len);
-        LoadOptions { max_seq_len, n_slots: self.n_slots, memory_budget: self.memory_budget }
+        let Self { n_slots, memory_budget, kv, stretch, .. } = *self;
+        LoadOptions { max_seq_len, n_slots, memory_budget, kv, stretch }
     }
 }
 

@@ -1,11 +1,14 @@
-//! Keys and values of the positions seen so far, f16, on the device: one pair of buffers a layer and slot.
+//! Keys and values of the positions seen so far on the device, f16 or int8: one set of buffers a layer and slot.
 
 use crate::error::{Error, Result};
 use crate::gpu::{Buffer, Gpu, Role};
+use crate::kernels::attention::{KvBuffers, KvFormat};
 
 /// The shape of a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KvShape {
+    /// How elements are kept.
+    pub format: KvFormat,
     /// Layers.
     pub n_layers: usize,
     /// Key (and value) heads.
@@ -21,26 +24,42 @@ pub struct KvShape {
 impl KvShape {
     /// Bytes of one buffer: the keys (or values) of one layer and slot.
     pub fn buffer_bytes(&self) -> u64 {
-        (self.n_kv_heads * self.max_seq_len * self.head_stride * 2) as u64
+        (self.n_kv_heads * self.max_seq_len * self.format.row_bytes(self.head_stride)) as u64
+    }
+
+    /// Bytes of the scales of one such buffer.
+    fn scale_bytes(&self) -> u64 {
+        match self.format {
+            KvFormat::F16 => 0,
+            KvFormat::Int8 => (self.n_kv_heads * self.max_seq_len * 4) as u64,
+        }
     }
 
     /// Bytes of all buffers.
     pub fn total_bytes(&self) -> u64 {
-        self.buffer_bytes() * 2 * (self.n_layers * self.n_slots) as u64
+        (self.buffer_bytes() + self.scale_bytes()) * 2 * (self.n_layers * self.n_slots) as u64
     }
 
     /// Bytes that one position takes in all layers of one slot.
     pub fn bytes_per_position(&self) -> u64 {
-        (self.n_layers * 2 * self.n_kv_heads * self.head_stride * 2) as u64
+        (self.buffer_bytes() + self.scale_bytes()) * 2 * self.n_layers as u64 / self.max_seq_len.max(1) as u64
     }
+}
+
+/// The keys and values of one layer and slot: see [`KvBuffers`].
+#[derive(Debug)]
+struct Layer {
+    k: Buffer,
+    v: Buffer,
+    scales: Option<[Buffer; 2]>,
 }
 
 /// The buffers of a cache.
 #[derive(Debug)]
 pub struct KvCache {
     shape: KvShape,
-    /// (slot, layer): keys and values, each (n_kv_heads, max_seq_len, head_stride) f16.
-    buffers: Vec<[Buffer; 2]>,
+    /// (slot, layer).
+    buffers: Vec<Layer>,
 }
 
 impl KvCache {
@@ -52,10 +71,17 @@ impl KvCache {
         let mut buffers = Vec::with_capacity(shape.n_slots * shape.n_layers);
         for i in 0..shape.n_slots * shape.n_layers {
             let layer = i % shape.n_layers.max(1);
-            buffers.push([
-                gpu.create_buffer(&format!("k cache {layer}"), shape.buffer_bytes(), Role::Storage)?,
-                gpu.create_buffer(&format!("v cache {layer}"), shape.buffer_bytes(), Role::Storage)?,
-            ]);
+            let buffer = |what, bytes| gpu.create_buffer(&format!("{what} {layer}"), bytes, Role::Storage);
+            buffers.push(Layer {
+                k: buffer("k cache", shape.buffer_bytes())?,
+                v: buffer("v cache", shape.buffer_bytes())?,
+                scales: match shape.format {
+                    KvFormat::F16 => None,
+                    KvFormat::Int8 => {
+                        Some([buffer("k scales", shape.scale_bytes())?, buffer("v scales", shape.scale_bytes())?])
+                    }
+                },
+            });
         }
         Ok(Self { shape, buffers })
     }
@@ -69,11 +95,11 @@ impl KvCache {
     ///
     /// # Errors
     /// [`Error::Request`] when there is no such slot or layer.
-    pub fn layer(&self, slot: usize, layer: usize) -> Result<[&Buffer; 2]> {
+    pub fn layer(&self, slot: usize, layer: usize) -> Result<KvBuffers<'_>> {
         let found = self.buffers.get(slot * self.shape.n_layers + layer).filter(|_| layer < self.shape.n_layers);
-        let [k, v] =
+        let Layer { k, v, scales } =
             found.ok_or_else(|| Error::Request(format!("no slot {slot} with a layer {layer} in the KV cache")))?;
-        Ok([k, v])
+        Ok(KvBuffers { k, v, scales: scales.as_ref().map(|[k, v]| [k, v]) })
     }
 
     /// Copies positions `0..len` from one slot to another.
@@ -81,7 +107,7 @@ impl KvCache {
     /// # Errors
     /// [`Error::Request`] when a slot or position does not exist; what the device reports.
     pub fn copy_slot(&self, gpu: &Gpu, from: usize, to: usize, len: usize) -> Result<()> {
-        let KvShape { n_layers, n_kv_heads, head_stride, max_seq_len, n_slots } = self.shape;
+        let KvShape { format, n_layers, n_kv_heads, head_stride, max_seq_len, n_slots } = self.shape;
         if from >= n_slots || to >= n_slots || len > max_seq_len {
             let detail =
                 format!("cannot copy {len} positions of slot {from} to slot {to}: {n_slots} slots of {max_seq_len}");
@@ -89,11 +115,16 @@ impl KvCache {
         }
         let mut copies = Vec::new();
         for layer in 0..if from == to { 0 } else { n_layers } {
-            for (from, to) in self.layer(from, layer)?.into_iter().zip(self.layer(to, layer)?) {
-                for head in 0..n_kv_heads {
-                    let at = (head * max_seq_len * head_stride * 2) as u64;
-                    copies.push((from, to, at, (len * head_stride * 2) as u64));
-                }
+            let (from, to) = (self.layer(from, layer)?, self.layer(to, layer)?);
+            let row_bytes = format.row_bytes(head_stride);
+            let mut copy = |from, to, row_bytes: usize| {
+                let rows = (0..n_kv_heads).map(|head| (head * max_seq_len * row_bytes, len * row_bytes));
+                copies.extend(rows.map(|(at, bytes)| (from, to, at as u64, bytes as u64)));
+            };
+            copy(from.k, to.k, row_bytes);
+            copy(from.v, to.v, row_bytes);
+            if let (Some(from), Some(to)) = (from.scales, to.scales) {
+                from.into_iter().zip(to).for_each(|(from, to)| copy(from, to, 4));
             }
         }
         gpu.copy_same_place(&copies)

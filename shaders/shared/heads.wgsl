@@ -16,25 +16,33 @@ struct Heads {
     interleaved: u32,
 }
 
+// `pair`, turned by its position unless it is a value's. `head` counts those of q, then of k, then of v; `word` the pairs of a head.
+fn turned(head: u32, word: u32, pos: u32, pair: vec2<f32>) -> vec2<f32> {
+    if head >= heads.n_heads + heads.n_kv_heads {
+        return pair;
+    }
+    let turn = rope[pos * (heads.head_dim / 2u) + word];
+    return vec2<f32>(pair.x * turn.x - pair.y * turn.y, pair.y * turn.x + pair.x * turn.y);
+}
+
+#ifndef kv8
 // WGSL leaves open what pack2x16float makes of a value beyond f16.
 fn pack(pair: vec2<f32>) -> u32 {
     return pack2x16float(clamp(pair, vec2<f32>(-65504.0), vec2<f32>(65504.0)));
 }
 
-// `head` counts those of q, then of k, then of v; `word` the pairs of a head; `t` the rows of q_out.
+// Stores `pair`, as projected; `t` is the row of q_out.
 fn store_pair(head: u32, word: u32, pos: u32, t: u32, pair: vec2<f32>) {
     let words = heads.head_stride / 2u;
     let n_heads = heads.n_heads;
     let n_kv = heads.n_kv_heads;
-    if head >= n_heads + n_kv {
-        v_cache[((head - n_heads - n_kv) * heads.max_seq_len + pos) * words + word] = pack(pair);
-        return;
-    }
-    let turn = rope[pos * (heads.head_dim / 2u) + word];
-    let turned = vec2<f32>(pair.x * turn.x - pair.y * turn.y, pair.y * turn.x + pair.x * turn.y);
+    let value = turned(head, word, pos, pair);
     if head < n_heads {
-        q_out[(t * n_heads + head) * words + word] = turned;
+        q_out[(t * n_heads + head) * words + word] = value;
+    } else if head < n_heads + n_kv {
+        k_cache[((head - n_heads) * heads.max_seq_len + pos) * words + word] = pack(value);
     } else {
-        k_cache[((head - n_heads) * heads.max_seq_len + pos) * words + word] = pack(turned);
+        v_cache[((head - n_heads - n_kv) * heads.max_seq_len + pos) * words + word] = pack(value);
     }
 }
+#endif

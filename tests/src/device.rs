@@ -27,6 +27,15 @@ pub fn load(path: &Path, n_slots: usize) -> anyhow::Result<Llama> {
     load_with(path, &[], n_slots)
 }
 
+/// As [`load`], with all options of a load.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn load_as(path: &Path, options: &LoadOptions) -> anyhow::Result<Llama> {
+    let model = Llama::load(gpu()?, &Checkpoint::open(path)?, options, &mut |_| {});
+    model.with_context(|| format!("loading {}", path.display()))
+}
+
 /// As [`load`], with LoRAs over it: each one's folder and how much of it.
 ///
 /// # Errors

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 use guanaco_engine::file::Checkpoint;
 use guanaco_engine::gpu::{Gpu, GpuOptions, Profile};
-use guanaco_engine::model::{Config, Forward as _, Llama, LoadOptions, Scorer};
+use guanaco_engine::model::{Config, Forward as _, KvFormat, Llama, LoadOptions, Pass, RopeScaling, Scorer};
 use guanaco_engine::sampler::SamplerConfig;
 use guanaco_engine::session::{Request, Session};
 use guanaco_engine::weights::export::write_f16;
 use guanaco_engine::weights::names::resolve;
 use guanaco_engine::weights::{Lora, Sources};
-use guanaco_tests::device::{argmax, load, max_abs, prefill, relative_l2, run};
+use guanaco_tests::device::{argmax, load, load_as, max_abs, prefill, relative_l2, run};
 use guanaco_tests::generate::GenerateFile;
 use guanaco_tests::{Outcome, Suite, data_dir, golden_dir, model_in};
 use serde::Deserialize;
@@ -27,6 +27,11 @@ mod lora;
 
 /// The acceptance rule of the fixtures.
 const LIMIT: f64 = 1e-2;
+
+/// With keys and values in int8. Rounding moves an element by up to half of its scale, evenly: a deviation of max / (127 √12) =
+/// max / 440. Heads of 16 to 128 elements have a largest magnitude of 2 to 4 deviations, so that K and V are off by 0.5 to 0.9 %
+/// each; scores and mixed values by no more, and what is added to the residual stream is about half of it.
+const LIMIT_INT8: f64 = 3e-2;
 
 #[derive(Deserialize)]
 struct Golden {
@@ -102,7 +107,13 @@ fn add_model(suite: &mut Suite, group: &str, dir: PathBuf) {
         let ahead = dir.clone();
         suite.case(format!("{title}: decoding ahead changes no token"), move || ahead::check(&ahead));
     }
+    if name(&dir) == "rope_linear" {
+        let dir = dir.clone();
+        suite.case(format!("{title}: stretched by option"), move || check_stretch(&dir));
+    }
     let twin = dir.clone();
+    let int8 = dir.clone();
+    suite.case(format!("{title}: int8 KV cache"), move || check_int8(&int8));
     suite.case(format!("{title}: its fp16 twin"), move || check_twin(&twin));
     suite.case(format!("{title}: logits and greedy tokens"), move || check_model(&dir));
     suite.case(format!("{title}: decode equals prefill"), move || check_decode(&decode));
@@ -232,6 +243,45 @@ fn check_decode(dir: &Path) -> Outcome {
         let error = relative_l2(&single, &whole);
         ensure!(error < 2e-3, "{}: decode and prefill differ by {error:.3e}", case.name);
     }
+    Ok(())
+}
+
+/// The same with the KV cache in int8, within [`LIMIT_INT8`]; and a copied slot goes on as the original does, to the last bit.
+fn check_int8(dir: &Path) -> Outcome {
+    let options = LoadOptions { kv: KvFormat::Int8, n_slots: 2, ..LoadOptions::default() };
+    let mut model = load_as(&model_in(dir), &options)?;
+    check_logits(&mut model, dir, LIMIT_INT8)?;
+    let prompt = golden(dir)?.cases.into_iter().next().context("no cases")?.prompt_ids;
+    prefill(&mut model, 0, &prompt)?;
+    model.copy_slot(0, 1, prompt.len())?;
+    let [mut original, mut copy] = [Vec::new(), Vec::new()];
+    model.forward(Pass::Decode, 0, prompt.len(), &prompt[..1], &mut original)?;
+    model.forward(Pass::Decode, 1, prompt.len(), &prompt[..1], &mut copy)?;
+    ensure!(original == copy, "a copied slot gives other logits");
+    Ok(())
+}
+
+/// What an option stretches is what the file's own scaling does, to the last bit; and a context beyond the trained one is
+/// refused without.
+fn check_stretch(dir: &Path) -> Outcome {
+    let prompt: Vec<u32> = (1..40).collect();
+    let config = Config::load(&Checkpoint::open(dir)?)?;
+    let RopeScaling::Linear { factor } = config.rope_scaling else { anyhow::bail!("{:?}", config.rope_scaling) };
+    let logits = |stretch: &str, context: Option<usize>| {
+        let stretch = (!stretch.is_empty()).then(|| stretch.parse().map_err(anyhow::Error::msg)).transpose()?;
+        let options = LoadOptions { max_seq_len: context, stretch, ..LoadOptions::default() };
+        run(&mut load_as(dir, &options)?, 0, &prompt)
+    };
+    let own = logits("", None)?;
+    ensure!(own == logits(&format!("linear={factor}"), None)?, "the same factor gives other logits");
+    ensure!(own == logits("linear", Some((config.max_seq_len as f64 * factor) as usize))?, "as many times the context");
+    let (none, ntk) = (logits("none", None)?, logits("ntk=2", None)?);
+    ensure!(own != none && none != ntk && own != ntk, "scalings change nothing");
+    ensure!(none == logits("dynamic=4", None)?, "dynamic scaling changes the trained context");
+    let twice = Some(2 * config.max_seq_len);
+    ensure!(logits("dynamic", twice)? == logits("ntk", twice)?, "dynamic by 1 is ntk for the context");
+    ensure!(none != logits("dynamic", twice)?, "a stretched context changes nothing");
+    ensure!(logits("", twice).is_err_and(|error| format!("{error:#}").contains("stretched")), "it is not refused");
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
 use guanaco_engine::kernels::Rng;
-use guanaco_engine::model::{Forward as _, Llama};
+use guanaco_engine::model::{Forward as _, KvFormat, Llama};
 use guanaco_engine::sampler::SamplerConfig;
 use guanaco_engine::session::{Event, FinishReason, Reply, Request, Session};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -20,7 +20,6 @@ use report::{Model, Report, Spread};
 use super::conformance::report::Platform;
 use super::progress::LoadBar;
 use super::{Globals, Interrupted, output};
-use crate::checkpoint::context_len;
 
 /// Measures how fast the model is on this adapter
 #[derive(clap::Args, Debug)]
@@ -38,7 +37,7 @@ adapter moves (read + written) when it copies a buffer to another.
 
 --json: {\"format\":1,\"engine\":\"0.1.0\",\"platform\":{…},\"adapter\":{…},\"tier\":{…},\"fallbacks\":[…],\"model\":{\"name\":…,\"dim\":…,\"hidden_dim\":…,
   \"n_layers\":…,\"n_heads\":…,\"n_kv_heads\":…,\"head_dim\":…,\"vocab_size\":…},\"memory\":{\"items\":[{\"what\":…,\"bytes\":…}]},
-  \"context\":…,\"chunk_len\":…,\"prompt_tokens\":512,\"new_tokens\":128,\"load_s\":…,
+  \"kv\":\"f16\",\"context\":…,\"chunk_len\":…,\"prompt_tokens\":512,\"new_tokens\":128,\"load_s\":…,
   \"prefill_tok_per_s\":{\"median\":…,\"min\":…,\"max\":…,\"runs\":[…]},\"decode_tok_per_s\":the same or null (N = 0),
   \"first_token_s\":the same,\"dispatches_per_token\":…,\"bytes_per_token\":…,\"copy_bytes_per_s\":…,
   \"bandwidth_share\":number or null}; `adapter` and `tier` as in `guanaco devices --json`")]
@@ -144,6 +143,7 @@ pub fn measure(
         tier: gpu.tier().clone(),
         fallbacks: gpu.fallbacks(),
         model: Model::new(files.name.clone(), config),
+        kv: KvFormat::from(globals.kv).name().to_owned(),
         memory: session.model().memory().clone(),
         context: plan.context,
         chunk_len: session.model().chunk_len(),
@@ -167,7 +167,7 @@ impl Plan {
     /// When what was asked for does not fit.
     fn new(args: &Args, context: Option<usize>, max_seq_len: usize) -> anyhow::Result<Self> {
         let asked = |tokens: Option<u32>| tokens.map(|tokens| tokens as usize);
-        let room = context.map_or(Ok(max_seq_len), |context| context_len(Some(context), max_seq_len))?;
+        let room = context.unwrap_or(max_seq_len);
         // Four parts of prompt to one of reply where the defaults are too long; the last token that is chosen takes a place too.
         let free = room.saturating_sub(1);
         let new = asked(args.new_tokens)
@@ -178,7 +178,7 @@ impl Plan {
             need <= room,
             "{prompt} tokens of prompt and {new} behind it need a context of {need}, there are {room} ({}); ask for fewer \
              with -p and -n",
-            if context.is_some_and(|context| context < max_seq_len) { "--context" } else { "the model's" }
+            if context.is_some() { "--context" } else { "the model's" }
         );
         Ok(Self { prompt, new, runs: args.runs, context: context.map_or(need, |_| room) })
     }
@@ -307,7 +307,6 @@ mod tests {
         assert!(refused.contains("there are 100 (--context)"), "{refused}");
         assert!(plan(Some(u32::MAX), Some(u32::MAX), None, 2048).is_err());
         assert!(plan(None, None, None, 1).is_err());
-        let refused = plan(None, None, Some(9999), 2048).unwrap_err();
-        assert!(refused.contains("2048") && refused.contains("9999"), "{refused}");
+        assert_eq!(plan(Some(4000), Some(8), Some(4096), 2048), Ok((4000, 8, 4096)));
     }
 }

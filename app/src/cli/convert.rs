@@ -76,7 +76,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     );
     ensure!(args.force || !path.exists(), "{} is there already; --force replaces it", path.display());
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let files = Files::open(Some(&found(input)?), &globals.loras()?, None)?;
+    let files = Files::open(Some(&found(input)?), &globals.loras()?, None, None)?;
     // Before the long work: there may be no words for it.
     let tied_embeddings = files.tensors.is_tied();
     let config = Config { tied_embeddings, ..files.config.clone() };

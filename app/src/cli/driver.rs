@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
+use guanaco_engine::model::LoadOptions;
 use guanaco_engine::session::{Reply, Request};
 
 use super::progress::LoadBar;
@@ -32,7 +33,8 @@ impl Driver {
     /// What is wrong with the device, or its fit with the model.
     pub(super) fn load(globals: &Globals, files: Arc<Files>, n_slots: usize) -> anyhow::Result<Self> {
         let gpu = globals.gpu_options()?;
-        let spec = LoadSpec { files, gpu, n_slots, memory_budget: globals.memory_budget };
+        let LoadOptions { memory_budget, kv, stretch, .. } = globals.load_options(n_slots);
+        let spec = LoadSpec { files, gpu, n_slots, memory_budget, kv, stretch };
         let worker = Worker::start()?;
         let model = load(&worker, &spec, globals.verbose || globals.model.is_some())?;
         let interrupt = Interrupt::install(&worker)?;

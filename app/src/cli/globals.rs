@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::ensure;
 use guanaco_engine::gpu::{Gpu, GpuOptions};
 use guanaco_engine::kernels::KERNELS;
-use guanaco_engine::model::LoadOptions;
+use guanaco_engine::model::{KvFormat, LoadOptions, Stretch};
 
 use crate::checkpoint::{self, Files, LoraSpec};
 use crate::hub;
@@ -34,9 +34,35 @@ pub struct Globals {
     /// Memory that the model may take on the device, such as 6GiB or 800MiB
     #[arg(long, global = true, value_name = "SIZE", value_parser = parse_size)]
     pub memory_budget: Option<u64>,
+    /// How RoPE is stretched for a --context beyond the trained one, in place of what the model's files say: none, linear,
+    /// dynamic or ntk, with =FACTOR or for the context [default: as the files say]
+    #[arg(long, global = true, value_name = "KIND[=FACTOR]")]
+    pub rope_scaling: Option<Stretch>,
+    /// How the KV cache is kept: int8 takes about half of the memory, and costs a little precision
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t)]
+    pub kv: Kv,
     /// Says more on stderr: the memory plan, the log of the engine
     #[arg(long, short, global = true)]
     pub verbose: bool,
+}
+
+/// [`KvFormat`], as it is asked for.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kv {
+    /// Two bytes an element
+    #[default]
+    F16,
+    /// A byte an element, and a scale a token and head
+    Int8,
+}
+
+impl From<Kv> for KvFormat {
+    fn from(kv: Kv) -> Self {
+        match kv {
+            Kv::F16 => Self::F16,
+            Kv::Int8 => Self::Int8,
+        }
+    }
 }
 
 impl Globals {
@@ -79,12 +105,12 @@ impl Globals {
         Ok(Arc::new(gpu))
     }
 
-    /// The files of `--model`, or of the embedded model, with `--context`; what is odd in them goes to stderr.
+    /// The files of `--model`, or of the embedded model, with `--context` and `--rope-scaling`; what is odd in them goes to stderr.
     ///
     /// # Errors
     /// As [`Files::open`].
     pub fn open_files(&self) -> anyhow::Result<Arc<Files>> {
-        let files = Files::open(self.model.as_deref(), &self.loras()?, self.context)?;
+        let files = Files::open(self.model.as_deref(), &self.loras()?, self.context, self.rope_scaling)?;
         for warning in &files.config.warnings {
             super::note::warning(warning);
         }
@@ -106,7 +132,13 @@ impl Globals {
 
     /// How a model with `n_slots` sequences side by side is loaded.
     pub fn load_options(&self, n_slots: usize) -> LoadOptions {
-        LoadOptions { max_seq_len: self.context, n_slots, memory_budget: self.memory_budget }
+        LoadOptions {
+            max_seq_len: self.context,
+            n_slots,
+            memory_budget: self.memory_budget,
+            kv: self.kv.into(),
+            stretch: self.rope_scaling,
+        }
     }
 }
 

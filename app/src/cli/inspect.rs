@@ -33,7 +33,7 @@ Examples:
   \"config\":{…},\"parameters\":N,\"bytes\":N,\"dtypes\":{\"F16\":N,…},\"tokenizer\":file, \"embedded\" or null,
   \"tensors\":[{\"name\":…,\"dtype\":…,\"shape\":[…],\"file\":…}],\"memory\":[{\"what\":…,\"bytes\":N}] on a GPU,
   \"memory_software\":the same on software Vulkan,\"warnings\":[…]};
-  config.rope_scaling is null or {\"type\":\"linear\",\"factor\":N} or {\"type\":\"llama3\",…};
+  config.rope_scaling is null or {\"type\":\"linear\" or \"dynamic\",\"factor\":N} or {\"type\":\"llama3\",…};
   config.rope_factors is there when the file divides each frequency by its own")]
 pub struct Args {
     /// The checkpoint [default: --model, or the embedded one]
@@ -108,6 +108,7 @@ struct Sizes {
 #[serde(tag = "type", rename_all = "lowercase")]
 enum Scaling {
     Linear { factor: f64 },
+    Dynamic { factor: f64 },
     Llama3 { factor: f64, low_freq_factor: f64, high_freq_factor: f64, original_max_position_embeddings: f64 },
 }
 
@@ -116,6 +117,7 @@ impl Scaling {
         match scaling {
             RopeScaling::None => None,
             RopeScaling::Linear { factor } => Some(Self::Linear { factor }),
+            RopeScaling::Dynamic { factor, .. } => Some(Self::Dynamic { factor }),
             RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => {
                 Some(Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings })
             }
@@ -127,6 +129,7 @@ impl std::fmt::Display for Scaling {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Linear { factor } => write!(f, "linear scaling by {factor}"),
+            Self::Dynamic { factor } => write!(f, "dynamic scaling by {factor}"),
             Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => write!(
                 f,
                 "llama3 scaling by {factor} (low {low_freq_factor}, high {high_freq_factor}, from a context of \
@@ -158,11 +161,11 @@ struct Tensor {
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     let path = args.path.as_deref().map(found).transpose()?.or_else(|| globals.model.clone());
     let checkpoint = checkpoint::open(path.as_deref())?;
-    let config = Config::load(&checkpoint)?;
+    let config = Config::load(&checkpoint)?.stretched(globals.rope_scaling, globals.context)?;
     let loras = globals.loras()?.iter().map(LoraSpec::open).collect::<guanaco_engine::Result<Vec<_>>>()?;
     // Finds what is missing or has the wrong shape.
     let tensors = resolve(Sources { checkpoint: &checkpoint, loras: &loras }, &config.dims())?;
-    context_len(globals.context, config.max_seq_len)?;
+    context_len(globals.context, &config)?;
     let plans = Plans::new(&config, &tensors, &globals.load_options(1));
     let label = path.as_ref().map_or_else(|| checkpoint::name(None), |path| path.display().to_string());
     let mut report = report(label, &checkpoint, &config, &tensors, &plans)?;

@@ -11,6 +11,8 @@ pub enum Data {
     F32,
     /// Packed f16.
     F16,
+    /// Packed signed bytes.
+    I8,
 }
 
 /// One buffer of a case.
@@ -27,6 +29,9 @@ pub struct CaseBuffer {
 /// What an output holds before the kernel runs. Finite as f32 (-6.96) and as two f16 (-2.43), and no plausible result.
 pub(super) const SENTINEL: u32 = 0xC0DE_C0DE;
 
+/// Workgroups for a launch with this many invocations, in this variant, on this adapter.
+pub type Workgroups = fn(&Case, &crate::gpu::Launch, &crate::gpu::Tier) -> [u32; 3];
+
 /// One set of inputs for a kernel.
 #[derive(Clone, Debug)]
 pub struct Case {
@@ -34,8 +39,8 @@ pub struct Case {
     pub name: String,
     /// All buffers of the kernel.
     pub buffers: Vec<CaseBuffer>,
-    /// Workgroups for a launch with this many invocations, in this variant, on this adapter.
-    pub workgroups: fn(&Case, &crate::gpu::Launch, &crate::gpu::Tier) -> [u32; 3],
+    /// How it is launched.
+    pub workgroups: Workgroups,
     /// Normalised mean squared error that is still right: `Σ(y - ref)² / Σ ref²`.
     pub limit: f64,
     /// The same for variants on matrix units, which round what they multiply to f16.
@@ -44,11 +49,7 @@ pub struct Case {
 
 impl Case {
     /// A case without buffers yet.
-    pub fn new(
-        name: impl Into<String>,
-        limit: f64,
-        workgroups: fn(&Self, &crate::gpu::Launch, &crate::gpu::Tier) -> [u32; 3],
-    ) -> Self {
+    pub fn new(name: impl Into<String>, limit: f64, workgroups: Workgroups) -> Self {
         Self { name: name.into(), buffers: Vec::new(), workgroups, limit, coop_limit: limit }
     }
 
@@ -90,10 +91,20 @@ impl Case {
         self.with(name, Data::F16, bytemuck::cast_slice(&halves).to_vec())
     }
 
+    /// Adds signed bytes.
+    #[must_use]
+    pub fn i8(self, name: &'static str, values: &[i8]) -> Self {
+        self.with(name, Data::I8, bytemuck::cast_slice(values).to_vec())
+    }
+
     /// Adds an output of `len` elements, full of sentinels.
     #[must_use]
     pub fn output(self, name: &'static str, data: Data, len: usize) -> Self {
-        let bytes = if data == Data::F16 { len * 2 } else { len * 4 };
+        let bytes = match data {
+            Data::I8 => len,
+            Data::F16 => len * 2,
+            Data::U32 | Data::F32 => len * 4,
+        };
         let words = vec![SENTINEL; bytes.div_ceil(4)];
         self.with(name, data, bytemuck::cast_slice(&words).to_vec())
     }

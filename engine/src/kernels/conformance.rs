@@ -143,8 +143,14 @@ fn try_case(
 
 /// The NMSE of `got` against `expected`; an error where a sentinel was lost or a value is not finite.
 fn compare(data: Data, got: &[u8], expected: &[u8]) -> Result<f64, String> {
+    // Signed bytes leave no value for a sentinel: four of them together are one.
     let widen = |bytes: &[u8]| -> Vec<(u32, f64)> {
         match data {
+            Data::I8 => {
+                let words: Vec<u32> = bytemuck::pod_collect_to_vec(bytes);
+                let bytes = |word: u32| word.to_le_bytes().map(|byte| (word, f64::from(byte.cast_signed())));
+                words.into_iter().flat_map(bytes).collect()
+            }
             Data::F16 => {
                 let halves: Vec<u16> = bytemuck::pod_collect_to_vec(bytes);
                 halves.iter().map(|bits| (u32::from(*bits), f64::from(f16::from_bits(*bits)))).collect()
@@ -190,6 +196,16 @@ mod tests {
         assert_eq!(compare(Data::F32, &f32s(&[1.0, 2.0]), &f32s(&[1.0, 2.0])), Ok(0.0));
         let nmse = compare(Data::F32, &f32s(&[1.0, 2.5]), &f32s(&[1.0, 2.0])).unwrap();
         assert!((nmse - 0.25 / 5.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn signed_bytes_are_values_and_four_of_them_a_sentinel() {
+        let bytes = |values: [i8; 4]| bytemuck::cast_slice(&values).to_vec();
+        let sentinel = SENTINEL.to_le_bytes().to_vec();
+        assert_eq!(compare(Data::I8, &bytes([-127, 0, 3, 4]), &bytes([-127, 0, 3, 4])), Ok(0.0));
+        assert!(compare(Data::I8, &bytes([-127, 0, 3, 4]), &bytes([-127, 0, 3, 5])).unwrap() > 5e-5);
+        assert!(compare(Data::I8, &sentinel, &bytes([1, 2, 3, 4])).unwrap_err().contains("not written"));
+        assert!(compare(Data::I8, &bytes([1, 2, 3, 4]), &sentinel).unwrap_err().contains("overwritten"));
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! runs). Kernels know shapes, never a model.
 
 pub mod attention;
+pub mod attention_combine;
+pub mod attention_decode;
 mod case;
 pub mod conformance;
 pub mod embed;
@@ -26,7 +28,7 @@ pub mod rows;
 pub mod sample;
 pub mod swiglu;
 
-pub use case::{Case, CaseBuffer, Data, Rng};
+pub use case::{Case, CaseBuffer, Data, Rng, Workgroups};
 
 use crate::error::{Error, Result};
 use crate::gpu::{Buffer, Gpu, Launch, Role, Tier, Twin};
@@ -52,6 +54,10 @@ pub struct Kernel {
 #[rustfmt::skip]
 pub static KERNELS: &[Kernel] = &[
     kernel("attention", "attention", "base", attention::twin, attention::launches, attention::cases),
+    kernel("attention_combine", "attention_combine", "base", attention_combine::twin, attention_combine::launches, attention_combine::cases),
+    kernel("attention_decode", "attention_decode", "base", attention_decode::twin, attention_decode::launches, attention_decode::cases),
+    kernel("attention_decode_kv8", "attention_decode", "kv8", attention_decode::twin, attention_decode::launches_kv8, attention_decode::cases_kv8),
+    kernel("attention_kv8", "attention", "kv8", attention::twin, attention::launches_kv8, attention::cases_kv8),
     kernel("embed", "embed", "base", embed::twin, embed::launches, embed::cases),
     kernel("gate_up", "gate_up", "base", gate_up::twin::<16, false>, gate_up::launches::<16, false>, gate_up::cases::<16, false>),
     kernel("gate_up_q4", "gate_up", "q4", gate_up::twin::<4, false>, gate_up::launches::<4, false>, gate_up::cases::<4, false>),
@@ -85,6 +91,7 @@ pub static KERNELS: &[Kernel] = &[
     kernel("rank_update", "rank_update", "base", rank_update::twin, rank_update::launches, rank_update::cases),
     kernel("rms_norm", "rms_norm", "base", rms_norm::twin, rms_norm::launches, rms_norm::cases),
     kernel("rope_kv", "rope_kv", "base", rope_kv::twin, rope_kv::launches, rope_kv::cases),
+    kernel("rope_kv8", "rope_kv", "kv8", rope_kv::twin_kv8, rope_kv::launches_kv8, rope_kv::cases_kv8),
     kernel("sample", "sample", "base", sample::twin, sample::launches, sample::cases),
     kernel("swiglu", "swiglu", "base", swiglu::twin, swiglu::launches, swiglu::cases),
 ];
@@ -208,7 +215,8 @@ mod tests {
     #[test]
     fn params_have_the_size_that_the_shader_reflects() {
         let size = |kernel: &str| match kernel {
-            "attention" => size_of::<super::attention::Params>(),
+            "attention" | "attention_decode" => size_of::<super::attention::Params>(),
+            "attention_combine" => size_of::<super::attention_combine::Params>(),
             "embed" => size_of::<super::embed::Params>(),
             "gather" => size_of::<super::gather::Params>(),
             "gptq_block" => size_of::<super::gptq_block::Params>(),

@@ -1,5 +1,6 @@
 //! q_proj, k_proj and v_proj of one token, with RoPE and the cache write at their end, and RMSNorm before them where that pays.
 
+use super::attention::{KvBuffers, KvFormat};
 use super::matvec::Params;
 use super::rope_kv::{self, Heads};
 use super::rows::{self, Norm};
@@ -33,7 +34,7 @@ pub fn twin<const BITS: u32, const NORM: bool>(buffers: &mut TwinBuffers) -> Res
     for (to, value) in row.iter_mut().skip(part.start).zip(products) {
         *to = value;
     }
-    rope_kv::store(buffers, heads, step.pos as usize, &[row])?;
+    rope_kv::store_f16(buffers, heads, step.pos as usize, &[row])?;
     put_back(buffers, &before, heads, part)
 }
 
@@ -79,21 +80,23 @@ pub struct Wiring<'a> {
     pub rope: &'a Buffer,
     /// (1, n_heads, head_stride) f32.
     pub q_out: &'a Buffer,
-    /// (n_kv_heads, max_seq_len, head_stride) f16.
-    pub k_cache: &'a Buffer,
-    /// (n_kv_heads, max_seq_len, head_stride) f16.
-    pub v_cache: &'a Buffer,
+    /// The cache of the layer.
+    pub cache: KvBuffers<'a>,
 }
 
 impl Qkv {
     /// Binds `matrix` (q, k and v, one below the other). None where the kernel cannot take it: with something beside the product,
-    /// an input to be sorted, or a head that is cut between two parts.
+    /// an input to be sorted, a head that is cut between two parts, or a cache in int8, whose scale takes a whole head.
     ///
     /// # Errors
     /// What the device reports.
     pub fn new(gpu: &Gpu, label: &str, matrix: &Matrix, heads: Heads, wiring: Wiring<'_>) -> Result<Option<Self>> {
         let whole = |row: u32| row.is_multiple_of(heads.head_dim.max(1));
-        if !rows::is_plain(matrix) || !matrix.parts.iter().all(|part| whole(part.row_base) && whole(part.n_rows)) {
+        let int8 = wiring.cache.format() == KvFormat::Int8;
+        if int8
+            || !rows::is_plain(matrix)
+            || !matrix.parts.iter().all(|part| whole(part.row_base) && whole(part.n_rows))
+        {
             return Ok(None);
         }
         let mut parts = Vec::new();
@@ -107,9 +110,8 @@ impl Qkv {
                 BoundBuffer::whole("x", wiring.x),
                 BoundBuffer::whole("rope", wiring.rope),
                 BoundBuffer::whole("q_out", wiring.q_out),
-                BoundBuffer::whole("k_cache", wiring.k_cache),
-                BoundBuffer::whole("v_cache", wiring.v_cache),
             ]);
+            bindings.extend(wiring.cache.bindings());
             let dispatch = gpu.dispatch(label, &preferred_of(gpu, kernel)?, kernel.twin, bindings)?;
             let cost = u64::from(part.n_rows) * matrix.cols as u64;
             parts.push((dispatch, rows::workgroups(part.n_rows / 2, PAIRS, gpu.tier()), cost));

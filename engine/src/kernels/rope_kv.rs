@@ -1,12 +1,13 @@
-//! RoPE on q and k (Su et al. 2021, arXiv:2104.09864), and k and v into the f16 cache. The elements of a head of q and of k come out
+//! RoPE on q and k (Su et al. 2021, arXiv:2104.09864), and k and v into the cache. The elements of a head of q and of k come out
 //! pair by pair, whichever two the layout of the file turns together.
 
 use bytemuck::{Pod, Zeroable};
 use half::f16;
 
-use super::{Case, Data, Rng, Step, launch, padded, preferred, uniform};
+use super::attention::{KvBuffers, KvFormat};
+use super::{Case, Data, Rng, Step, cpu_subgroup, launch, padded, preferred, uniform};
 use crate::error::Result;
-use crate::gpu::{BoundBuffer, Buffer, Dispatch, Gpu, Launch, Recording, Tier, TwinBuffers};
+use crate::gpu::{BoundBuffer, Buffer, Dispatch, Gpu, Launch, Recording, Tier, Twin, TwinBuffers};
 
 /// The WGSL `Heads`.
 #[repr(C)]
@@ -33,25 +34,94 @@ pub fn launches(_tier: &Tier) -> Vec<Launch> {
     vec![launch("rope_kv", "base", 64)]
 }
 
+/// As [`launches`], for [`KvFormat::Int8`].
+pub fn launches_kv8(tier: &Tier) -> Vec<Launch> {
+    let cpu = cpu_subgroup(tier).map(|size| launch("rope_kv", "kv8_cpu_subgroup", size));
+    cpu.into_iter().chain([launch("rope_kv", "kv8", 64)]).collect()
+}
+
+/// Workgroups for `n_tokens`: an invocation a pair, or for int8, whose scale is one for a head, a workgroup a head.
+fn workgroups(heads: &Heads, n_tokens: u32, launch: &Launch) -> [u32; 3] {
+    let n = heads.n_heads + 2 * heads.n_kv_heads;
+    if launch.variant.starts_with("kv8") {
+        [n, n_tokens, 1]
+    } else {
+        [(n * heads.head_dim / 2).div_ceil(launch.invocations), n_tokens, 1]
+    }
+}
+
 /// The reference.
 ///
 /// # Errors
 /// A missing buffer.
 pub fn twin(buffers: &mut TwinBuffers) -> Result<()> {
     let (heads, step): (Heads, Step) = (buffers.params("heads")?, buffers.params("step")?);
-    let qkv = buffers.f32("qkv")?;
-    let rows = qkv.chunks(heads.qkv_stride.max(1) as usize).take(step.n_tokens as usize);
-    let rows: Vec<Vec<f64>> = rows.map(|row| row.iter().map(|value| f64::from(*value)).collect()).collect();
-    store(buffers, heads, step.pos as usize, &rows)
+    let rows = rows(buffers, heads, step)?;
+    store_f16(buffers, heads, step.pos as usize, &rows)
 }
 
-/// Turns the heads of q and k in `rows`, the tokens from `pos`, and stores them and v.
-pub(super) fn store(buffers: &mut TwinBuffers, p: Heads, pos: usize, rows: &[Vec<f64>]) -> Result<()> {
-    let (rope, mut q_out) = (buffers.f32("rope")?, buffers.f32("q_out")?);
+/// q, k and v of each token of a step, one after the other.
+fn rows(buffers: &TwinBuffers, heads: Heads, step: Step) -> Result<Vec<Vec<f64>>> {
+    let qkv = buffers.f32("qkv")?;
+    let rows = qkv.chunks(heads.qkv_stride.max(1) as usize).take(step.n_tokens as usize);
+    Ok(rows.map(|row| row.iter().map(|value| f64::from(*value)).collect()).collect())
+}
+
+/// Turns the heads of q and k in `rows`, the tokens from `pos`, and stores them and v, as f16.
+pub(super) fn store_f16(buffers: &mut TwinBuffers, heads: Heads, pos: usize, rows: &[Vec<f64>]) -> Result<()> {
     let mut caches: [Vec<f16>; 2] = [
         bytemuck::pod_collect_to_vec(buffers.bytes("k_cache")?),
         bytemuck::pod_collect_to_vec(buffers.bytes("v_cache")?),
     ];
+    let stride = heads.head_stride as usize;
+    rotate(buffers, heads, pos, rows, |cache, row, values| {
+        let to = caches.get_mut(cache).into_iter().flatten().skip(row * stride);
+        to.zip(values).for_each(|(to, value)| *to = f16::from_f64(value.clamp(-65504.0, 65504.0)));
+    })?;
+    buffers.insert("k_cache", bytemuck::cast_slice(&caches[0]).to_vec());
+    buffers.insert("v_cache", bytemuck::cast_slice(&caches[1]).to_vec());
+    Ok(())
+}
+
+/// The reference for [`KvFormat::Int8`].
+///
+/// # Errors
+/// A missing buffer.
+pub fn twin_kv8(buffers: &mut TwinBuffers) -> Result<()> {
+    let (heads, step): (Heads, Step) = (buffers.params("heads")?, buffers.params("step")?);
+    let rows = rows(buffers, heads, step)?;
+    let mut caches = [buffers.bytes("k_cache")?.to_vec(), buffers.bytes("v_cache")?.to_vec()];
+    let mut scales = [buffers.f32("k_scales")?, buffers.f32("v_scales")?];
+    let stride = heads.head_stride as usize;
+    rotate(buffers, heads, step.pos as usize, &rows, |cache, row, values| {
+        let largest = values.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
+        let per_unit = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+        if let (Some(codes), Some(scales)) = (caches.get_mut(cache), scales.get_mut(cache)) {
+            scales.iter_mut().skip(row).take(1).for_each(|scale| *scale = (largest / 127.0) as f32);
+            // Four codes are written at a time: behind the last value there are zeros.
+            let padding = values.len().next_multiple_of(4) - values.len();
+            let values = values.iter().copied().chain(std::iter::repeat_n(0.0, padding));
+            let to = codes.iter_mut().skip(row * stride);
+            to.zip(values).for_each(|(to, value)| *to = ((value * per_unit).round_ties_even() as i8).cast_unsigned());
+        }
+    })?;
+    let [k, v] = caches;
+    buffers.insert("k_cache", k);
+    buffers.insert("v_cache", v);
+    buffers.set_f32("k_scales", &scales[0]);
+    buffers.set_f32("v_scales", &scales[1]);
+    Ok(())
+}
+
+/// Writes q, rotated, and gives `store` each key (0) and value (1) with its row in the cache.
+fn rotate(
+    buffers: &mut TwinBuffers,
+    p: Heads,
+    pos: usize,
+    rows: &[Vec<f64>],
+    mut store: impl FnMut(usize, usize, &[f64]),
+) -> Result<()> {
+    let (rope, mut q_out) = (buffers.f32("rope")?, buffers.f32("q_out")?);
     let (n_heads, n_kv, dim) = (p.n_heads as usize, p.n_kv_heads as usize, p.head_dim as usize);
     let (stride, half) = (p.head_stride as usize, dim / 2);
     for (t, row) in rows.iter().enumerate() {
@@ -76,15 +146,11 @@ pub(super) fn store(buffers: &mut TwinBuffers, p: Heads, pos: usize, rows: &[Vec
                 to.zip(out).for_each(|(to, value)| *to = value as f32);
             } else {
                 let (cache, head) = ((head - n_heads) / n_kv, (head - n_heads) % n_kv);
-                let to = caches.get_mut(cache).into_iter().flatten();
-                let to = to.skip((head * p.max_seq_len as usize + pos) * stride);
-                to.zip(out).for_each(|(to, value)| *to = f16::from_f64(value.clamp(-65504.0, 65504.0)));
+                store(cache, head * p.max_seq_len as usize + pos, &out);
             }
         }
     }
     buffers.set_f32("q_out", &q_out);
-    buffers.insert("k_cache", bytemuck::cast_slice(&caches[0]).to_vec());
-    buffers.insert("v_cache", bytemuck::cast_slice(&caches[1]).to_vec());
     Ok(())
 }
 
@@ -93,7 +159,6 @@ pub(super) fn store(buffers: &mut TwinBuffers, p: Heads, pos: usize, rows: &[Vec
 pub struct RopeKv {
     dispatch: Dispatch,
     heads: Heads,
-    invocations: u32,
 }
 
 /// The buffers of [`RopeKv`].
@@ -107,10 +172,8 @@ pub struct Wiring<'a> {
     pub rope: &'a Buffer,
     /// (n_tokens, n_heads, head_stride) f32.
     pub q_out: &'a Buffer,
-    /// (n_kv_heads, max_seq_len, head_stride) f16.
-    pub k_cache: &'a Buffer,
-    /// (n_kv_heads, max_seq_len, head_stride) f16.
-    pub v_cache: &'a Buffer,
+    /// Where the keys and values go.
+    pub cache: KvBuffers<'a>,
 }
 
 impl RopeKv {
@@ -119,33 +182,40 @@ impl RopeKv {
     /// # Errors
     /// What the device reports.
     pub fn new(gpu: &Gpu, label: &str, heads: Heads, wiring: Wiring<'_>) -> Result<Self> {
-        let launch = preferred(gpu, "rope_kv")?;
-        let bindings = vec![
+        let (name, twin): (_, Twin) = match wiring.cache.format() {
+            KvFormat::F16 => ("rope_kv", twin),
+            KvFormat::Int8 => ("rope_kv8", twin_kv8),
+        };
+        let mut bindings = vec![
             BoundBuffer::whole("heads", &uniform(gpu, label, heads)?),
             BoundBuffer::whole("step", wiring.step),
             BoundBuffer::whole("qkv", wiring.qkv),
             BoundBuffer::whole("rope", wiring.rope),
             BoundBuffer::whole("q_out", wiring.q_out),
-            BoundBuffer::whole("k_cache", wiring.k_cache),
-            BoundBuffer::whole("v_cache", wiring.v_cache),
         ];
-        let dispatch = gpu.dispatch(label, &launch, twin, bindings)?;
-        Ok(Self { dispatch, heads, invocations: launch.invocations })
+        bindings.extend(wiring.cache.bindings());
+        Ok(Self { dispatch: gpu.dispatch(label, &preferred(gpu, name)?, twin, bindings)?, heads })
     }
 
     /// Rotates and stores the rows of a step.
     pub fn record<'a>(&'a self, recording: &mut Recording<'a>, n_tokens: u32) {
-        let pairs = pairs(&self.heads);
-        recording.push(&self.dispatch, [pairs.div_ceil(self.invocations), n_tokens, 1], u64::from(n_tokens * pairs));
+        let Heads { n_heads, n_kv_heads, head_dim, .. } = self.heads;
+        let groups = workgroups(&self.heads, n_tokens, self.dispatch.pipeline().launch());
+        recording.push(&self.dispatch, groups, u64::from(n_tokens * (n_heads + 2 * n_kv_heads) * head_dim / 2));
     }
-}
-
-fn pairs(heads: &Heads) -> u32 {
-    (heads.n_heads + 2 * heads.n_kv_heads) * heads.head_dim / 2
 }
 
 /// What conformance runs.
 pub fn cases() -> Vec<Case> {
+    cases_of(KvFormat::F16)
+}
+
+/// As [`cases`], for [`KvFormat::Int8`].
+pub fn cases_kv8() -> Vec<Case> {
+    cases_of(KvFormat::Int8)
+}
+
+fn cases_of(format: KvFormat) -> Vec<Case> {
     // (heads, kv heads, head_dim, first position, tokens, size): odd halves, GQA, one kv head, the 7B's; values that leave
     // f16's range when they are rotated.
     let shapes = [
@@ -178,19 +248,27 @@ pub fn cases() -> Vec<Case> {
             let name = format!(
                 "{n_heads}/{n_kv_heads} heads of {head_dim}, {n_tokens} tokens from {pos}, to {size}, {pairing}"
             );
-            // The limit is what rounding to f16 costs.
+            // The limit is what rounding to f16 costs; of int8, one code in some thousands that rounds to its other neighbour.
             let case = Case::new(name, 1e-6, |case, launch, _| {
                 let (heads, step): (Heads, Step) = (case.params("heads"), case.params("step"));
-                [pairs(&heads).div_ceil(launch.invocations), step.n_tokens, 1]
+                workgroups(&heads, step.n_tokens, launch)
             })
             .uniform("heads", heads)
             .uniform("step", Step { pos: pos as u32, n_tokens: n_tokens as u32 })
             .f32("qkv", &rng.rows(n_tokens, width, padded(width), size))
             .f32("rope", &rope)
-            .output("q_out", Data::F32, n_tokens * n_heads * stride)
-            .output("k_cache", Data::F16, n_kv_heads * max_seq_len * stride)
-            .output("v_cache", Data::F16, n_kv_heads * max_seq_len * stride);
-            cases.push(case);
+            .output("q_out", Data::F32, n_tokens * n_heads * stride);
+            let rows = n_kv_heads * max_seq_len;
+            cases.push(match format {
+                KvFormat::F16 => {
+                    case.output("k_cache", Data::F16, rows * stride).output("v_cache", Data::F16, rows * stride)
+                }
+                KvFormat::Int8 => case
+                    .output("k_cache", Data::I8, rows * stride)
+                    .output("v_cache", Data::I8, rows * stride)
+                    .output("k_scales", Data::F32, rows)
+                    .output("v_scales", Data::F32, rows),
+            });
         }
     }
     cases

@@ -7,7 +7,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use super::{Forward, Llama, LoadOptions, Pass};
+use super::{Forward, KvFormat, Llama, LoadOptions, Pass};
 use crate::error::Result;
 use crate::file::Checkpoint;
 use crate::gpu::{Gpu, GpuOptions};
@@ -17,6 +17,9 @@ use crate::weights::names::expected;
 
 /// K and V are rounded to f16: a sum in another order can move one of them by a unit in its last place.
 const LIMIT: f64 = 1e-6;
+
+/// The same of int8, where it moves one by 1/127 of the largest in its head.
+const LIMIT_INT8: f64 = 1e-5;
 
 /// A plain model, and one with everything that is odd: grouped heads of 10, biases, a tied head, sizes that fill no word.
 const CONFIGS: [(&str, &str); 2] = [
@@ -37,6 +40,9 @@ const CONFIGS: [(&str, &str); 2] = [
 /// Tokens of the prompt: more than a chunk of a CPU adapter, and no multiple of one.
 const PROMPT: usize = 41;
 
+/// The NMSE of one check.
+type Check<'a> = &'a dyn Fn() -> Result<f64>;
+
 /// Runs the checks on the adapter of `gpu`, and reports each outcome as it comes.
 ///
 /// # Errors
@@ -48,11 +54,14 @@ pub fn run(gpu: &Arc<Gpu>, each: &mut dyn FnMut(&Outcome)) -> Result<Vec<Outcome
     })?);
     let mut outcomes = Vec::new();
     for (index, (name, _)) in CONFIGS.iter().enumerate() {
-        let checks: [(&str, &dyn Fn() -> Result<f64>); 2] = [
-            ("logits against the f64 references", &|| against_reference(gpu, &reference, index)),
-            ("decode against prefill", &|| decode_against_prefill(gpu, index)),
+        let (f16, int8) = (KvFormat::F16, KvFormat::Int8);
+        let checks: [(&str, f64, Check<'_>); 4] = [
+            ("logits against the f64 references", LIMIT, &|| against_reference(gpu, &reference, index, f16)),
+            ("decode against prefill", LIMIT, &|| decode_against_prefill(gpu, index, f16)),
+            ("int8 cache, logits", LIMIT_INT8, &|| against_reference(gpu, &reference, index, int8)),
+            ("int8 cache, decode", LIMIT_INT8, &|| decode_against_prefill(gpu, index, int8)),
         ];
-        for (what, check) in checks {
+        for (what, limit, check) in checks {
             let start = Instant::now();
             let result = check();
             gpu.check("running conformance")?;
@@ -62,12 +71,12 @@ pub fn run(gpu: &Arc<Gpu>, each: &mut dyn FnMut(&Outcome)) -> Result<Vec<Outcome
                 variant: "whole".to_owned(),
                 case: format!("{name}: {what}"),
                 nmse,
-                limit: LIMIT,
+                limit,
                 ms: start.elapsed().as_secs_f64() * 1e3,
                 failure: match result {
                     Err(error) => Some(error.to_string()),
-                    Ok(nmse) if nmse <= LIMIT => None,
-                    Ok(nmse) => Some(format!("NMSE {nmse:.3e}, expected at most {LIMIT:.0e}")),
+                    Ok(nmse) if nmse <= limit => None,
+                    Ok(nmse) => Some(format!("NMSE {nmse:.3e}, expected at most {limit:.0e}")),
                 },
             };
             each(&outcome);
@@ -77,14 +86,14 @@ pub fn run(gpu: &Arc<Gpu>, each: &mut dyn FnMut(&Outcome)) -> Result<Vec<Outcome
     Ok(outcomes)
 }
 
-fn against_reference(gpu: &Arc<Gpu>, reference: &Arc<Gpu>, index: usize) -> Result<f64> {
+fn against_reference(gpu: &Arc<Gpu>, reference: &Arc<Gpu>, index: usize, kv: KvFormat) -> Result<f64> {
     let checkpoint = checkpoint(index)?;
-    let logits = |gpu: &Arc<Gpu>| logits(&mut load(gpu, &checkpoint)?, &prompt(index));
+    let logits = |gpu: &Arc<Gpu>| logits(&mut load(gpu, &checkpoint, kv)?, &prompt(index));
     Ok(nmse(&logits(gpu)?, &logits(reference)?))
 }
 
-fn decode_against_prefill(gpu: &Arc<Gpu>, index: usize) -> Result<f64> {
-    let mut model = load(gpu, &checkpoint(index)?)?;
+fn decode_against_prefill(gpu: &Arc<Gpu>, index: usize, kv: KvFormat) -> Result<f64> {
+    let mut model = load(gpu, &checkpoint(index)?, kv)?;
     let tokens = prompt(index);
     let whole = logits(&mut model, &tokens)?;
     let mut single = Vec::new();
@@ -94,8 +103,8 @@ fn decode_against_prefill(gpu: &Arc<Gpu>, index: usize) -> Result<f64> {
     Ok(nmse(&single, &whole))
 }
 
-fn load(gpu: &Arc<Gpu>, checkpoint: &Checkpoint) -> Result<Llama> {
-    Llama::load(gpu.clone(), checkpoint, &LoadOptions::default(), &mut |_| {})
+fn load(gpu: &Arc<Gpu>, checkpoint: &Checkpoint, kv: KvFormat) -> Result<Llama> {
+    Llama::load(gpu.clone(), checkpoint, &LoadOptions { kv, ..LoadOptions::default() }, &mut |_| {})
 }
 
 fn logits(model: &mut Llama, tokens: &[u32]) -> Result<Vec<f32>> {

@@ -52,6 +52,8 @@ pub struct Config {
     pub rope_factors: Vec<f32>,
     /// Positions that the model was made for (`max_position_embeddings`), at most [`MAX_SEQ_LEN`].
     pub max_seq_len: usize,
+    /// Positions that may be asked for: more than `max_seq_len` where RoPE is stretched.
+    pub max_context: usize,
     /// Whether the embedding serves as `lm_head` too.
     pub tied_embeddings: bool,
     /// Whether q, k, v and o_proj have a bias.
@@ -120,8 +122,17 @@ impl Config {
             return Err(fields.error("head_dim", detail));
         }
         let vocab_size = fields.size("vocab_size", MAX_VOCAB)?;
-        let (rope_theta, rope_scaling) = fields.rope()?;
+        let (rope_theta, mut rope_scaling) = fields.rope()?;
         let max_seq_len = fields.max_seq_len()?;
+        let mut max_context = max_seq_len;
+        if let RopeScaling::Dynamic { max_position_embeddings, .. } = &mut rope_scaling {
+            if head_dim <= 2 {
+                return Err(
+                    fields.error("rope_scaling", format!("a head of {head_dim} is too small for dynamic scaling"))
+                );
+            }
+            (*max_position_embeddings, max_context) = (max_seq_len as f64, MAX_SEQ_LEN);
+        }
         let tokens = |fields: &mut Fields<'_>, name| fields.token_ids(name, vocab_size);
         let bos_id = tokens(&mut fields, "bos_token_id").first().copied();
         let eos_ids = tokens(&mut fields, "eos_token_id");
@@ -139,6 +150,7 @@ impl Config {
             rope_scaling,
             rope_factors: Vec::new(),
             max_seq_len,
+            max_context,
             tied_embeddings: fields.flag("tie_word_embeddings")?,
             attention_bias: fields.flag("attention_bias")?,
             mlp_bias: fields.flag("mlp_bias")?,
@@ -182,10 +194,15 @@ impl Config {
         }
     }
 
-    /// The angle that each pair of a head turns by from one position to the next: `head_dim / 2` values, in radians. See
-    /// [`RopeScaling::inv_freq`].
+    /// As [`Config::rope_inv_freq_for`] in the context that the model was made for.
     pub fn rope_inv_freq(&self) -> Vec<f32> {
-        let mut frequencies = self.rope_scaling.inv_freq(self.head_dim, self.rope_theta);
+        self.rope_inv_freq_for(self.max_seq_len)
+    }
+
+    /// The angle that each pair of a head turns by from one position to the next in a context of `seq_len`: `head_dim / 2`
+    /// values, in radians. See [`RopeScaling::inv_freq_for`].
+    pub fn rope_inv_freq_for(&self, seq_len: usize) -> Vec<f32> {
+        let mut frequencies = self.rope_scaling.inv_freq_for(self.head_dim, self.rope_theta, seq_len);
         frequencies.iter_mut().zip(&self.rope_factors).for_each(|(frequency, factor)| *frequency /= factor);
         frequencies
     }
@@ -475,6 +492,19 @@ mod tests {
     }
 
     #[test]
+    fn dynamic_scaling_starts_at_the_files_own_context() {
+        let config = with(serde_json::json!({
+            "max_position_embeddings": 512, "rope_scaling": { "type": "dynamic", "factor": 2.0 },
+        }));
+        let config = config.unwrap();
+        let scaling = RopeScaling::Dynamic { factor: 2.0, max_position_embeddings: 512.0 };
+        assert_eq!((config.rope_scaling, config.max_seq_len, config.max_context), (scaling, 512, MAX_SEQ_LEN));
+        assert_eq!(config.rope_inv_freq(), with(serde_json::json!({})).unwrap().rope_inv_freq());
+        let small = with(serde_json::json!({ "head_dim": 2, "rope_scaling": { "type": "dynamic", "factor": 2.0 } }));
+        assert!(small.unwrap_err().to_string().contains("too small"));
+    }
+
+    #[test]
     fn spellings_of_transformers_5() {
         let config = with(serde_json::json!({
             "dtype": "bfloat16", "rope_parameters": { "rope_type": "linear", "factor": 4.0, "rope_theta": 5e5 },
@@ -535,6 +565,7 @@ mod tests {
             ("rms_norm_eps", 0.into()),
             ("rope_theta", 0.into()),
             ("rope_scaling", "linear".into()),
+            ("rope_scaling", serde_json::json!({"type": "dynamic"})),
             ("max_position_embeddings", 0.into()),
             ("max_sequence_length", "512".into()),
             ("tie_word_embeddings", "yes".into()),

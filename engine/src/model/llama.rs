@@ -4,7 +4,7 @@
 //! x = embed[token]                                    (n_tokens, dim) f32, the residual stream
 //! for each layer:
 //!     qkv = Wqkv · rms_norm(x)                        q_proj, k_proj and v_proj, stacked
-//!     q, cache = rope(q), (rope(k), v)                f16 cache
+//!     q, cache = rope(q), (rope(k), v)                f16 or int8 cache
 //!     x += Wo · attention(q, cache)
 //!     gate, up = Wgate_up · rms_norm(x)               gate_proj and up_proj, stacked
 //!     x += Wdown · (silu(gate) * up)
@@ -99,6 +99,8 @@ pub(super) struct Scratch {
     qkv: Buffer,
     /// (chunk_len, n_heads, head_stride).
     q: Buffer,
+    /// The splits of a decode step's attention.
+    partial: Buffer,
     /// (chunk_len, heads).
     heads: Buffer,
     /// (chunk_len, gate_up).
@@ -133,6 +135,7 @@ impl Scratch {
             normed: rows("normed", shapes.dim)?,
             qkv: rows("qkv", shapes.qkv)?,
             q: rows("q", config.n_heads * shapes.kv.head_stride)?,
+            partial: gpu.create_buffer("partial", shapes.partial_bytes(config), Role::Storage)?,
             heads: rows("heads", shapes.heads)?,
             gate_up: rows("gate_up", shapes.gate_up)?,
             hidden: rows("hidden", shapes.hidden)?,
@@ -175,7 +178,7 @@ impl Llama {
     ) -> Result<Self> {
         let sources = sources.into();
         let checkpoint = sources.checkpoint;
-        let config = Config::load(checkpoint)?;
+        let config = Config::load(checkpoint)?.stretched(options.stretch, options.max_seq_len)?;
         let tensors = resolve(sources, &config.dims())?;
         if config.head_dim > attention::MAX_HEAD_DIM {
             let detail = format!("a head of {}, expected at most {}", config.head_dim, attention::MAX_HEAD_DIM);
@@ -483,18 +486,20 @@ impl<'a> Loader<'a> {
             max_seq_len,
             out_stride: shapes.heads as u32,
             scale: 1.0 / (head_dim as f32).sqrt(),
+            keys_per_split: shapes.split.0,
+            max_splits: shapes.split.1,
         };
         let (mut fused, mut rotations, mut attentions) = (Vec::new(), Vec::new(), Vec::new());
         for slot in 0..shapes.kv.n_slots {
             // A cache of one layer serves layers that are run one by one.
-            let [k_cache, v_cache] = cache.layer(slot, layer % shapes.kv.n_layers.max(1))?;
-            let wiring = rope_kv::Wiring { step: &s.step, qkv: &s.qkv, rope, q_out: &s.q, k_cache, v_cache };
+            let cache = cache.layer(slot, layer % shapes.kv.n_layers.max(1))?;
+            let wiring = rope_kv::Wiring { step: &s.step, qkv: &s.qkv, rope, q_out: &s.q, cache };
             rotations.push(RopeKv::new(gpu, "rope_kv", heads, wiring)?);
             let norm = within(&input_gain);
-            let wiring = qkv::Wiring { step: &s.step, x, norm, rope, q_out: &s.q, k_cache, v_cache };
+            let wiring = qkv::Wiring { step: &s.step, x, norm, rope, q_out: &s.q, cache };
             fused.extend(Qkv::new(gpu, "qkv", &qkv_matrix, heads, wiring)?);
-            let caches = [k_cache, v_cache];
-            attentions.push(Attention::new(gpu, "attention", attention_params, &s.step, &s.q, caches, &s.heads)?);
+            let wiring = attention::Wiring { step: &s.step, q: &s.q, cache, partial: &s.partial, out: &s.heads };
+            attentions.push(Attention::new(gpu, "attention", attention_params, wiring)?);
         }
         let swiglu_params = swiglu::Params {
             hidden_dim: config.hidden_dim as u32,
@@ -528,7 +533,7 @@ impl<'a> Loader<'a> {
     /// cos and sin of every position: (max_seq_len, head_dim / 2, 2) f32. The angles are computed in f64: WGSL promises no
     /// precision for large ones.
     fn rope_table(&mut self) -> Result<Buffer> {
-        let inv_freq = self.config.rope_inv_freq();
+        let inv_freq = self.config.rope_inv_freq_for(self.shapes.kv.max_seq_len);
         self.uploader.table("rope", self.shapes.kv.max_seq_len, inv_freq.len() * 8, |positions, bytes| {
             let angles = positions.flat_map(|pos| inv_freq.iter().map(move |freq| pos as f64 * f64::from(*freq)));
             for (angle, pair) in angles.zip(bytes.chunks_exact_mut(8)) {

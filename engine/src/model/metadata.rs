@@ -46,6 +46,7 @@ impl Keys<'_> {
         let head_dim = self.head_dim(dim, n_heads)?;
         let vocab_size = self.vocab_size()?;
         let (rope_theta, rope_scaling) = self.rope()?;
+        let max_seq_len = self.max_seq_len()?;
         let has = |name: &str| checkpoint.tensor(name).is_some();
         Ok(Config {
             dim,
@@ -59,7 +60,8 @@ impl Keys<'_> {
             rope_theta,
             rope_scaling,
             rope_factors: rope_factors(checkpoint, head_dim)?,
-            max_seq_len: self.max_seq_len()?,
+            max_seq_len,
+            max_context: max_seq_len,
             tied_embeddings: !has("output.weight"),
             attention_bias: has("blk.0.attn_q.bias"),
             mlp_bias: has("blk.0.ffn_up.bias"),

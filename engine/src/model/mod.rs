@@ -8,13 +8,16 @@ mod plan;
 pub mod quantize;
 mod rope;
 mod score;
+mod stretch;
 mod to_config;
 
+pub use crate::kernels::attention::KvFormat;
 pub use config::{Config, MAX_SEQ_LEN};
 pub use llama::{Llama, LoadProgress};
 pub use plan::{DEFAULT_CONTEXT, LoadOptions, memory_plan};
 pub use rope::RopeScaling;
 pub use score::Scorer;
+pub use stretch::{Stretch, StretchKind};
 
 use crate::error::Result;
 

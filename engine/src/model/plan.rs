@@ -1,8 +1,9 @@
 //! What a model will take on the device, before anything is allocated.
 
-use super::Config;
+use super::{Config, Stretch};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, MemoryPlan, Profile, StagingRing};
+use crate::kernels::attention::{self, KvFormat};
 use crate::kv_cache::KvShape;
 use crate::weights::names::Resolved;
 use crate::weights::padded;
@@ -16,11 +17,15 @@ pub struct LoadOptions {
     pub n_slots: usize,
     /// Bytes that the model may take on the device; what the machine has, as far as that is known, without.
     pub memory_budget: Option<u64>,
+    /// How the KV cache keeps its elements.
+    pub kv: KvFormat,
+    /// How RoPE is stretched, in place of what the checkpoint says.
+    pub stretch: Option<Stretch>,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { max_seq_len: None, n_slots: 1, memory_budget: None }
+        Self { max_seq_len: None, n_slots: 1, memory_budget: None, kv: KvFormat::F16, stretch: None }
     }
 }
 
@@ -73,14 +78,17 @@ pub(super) struct Shapes {
     pub sorted: usize,
     /// Elements of a row between the factors of a LoRA beside a matrix; 0 when there is none.
     pub low_rank: usize,
+    /// How attention splits the context of a decode step: keys a split, and the most splits of a head.
+    pub split: (u32, u32),
 }
 
 impl Shapes {
     /// The sizes for `config` under `options`.
     pub(super) fn new(config: &Config, tensors: &Resolved, options: &LoadOptions, profile: Profile) -> Self {
         let asked = options.max_seq_len.unwrap_or(DEFAULT_CONTEXT.min(config.max_seq_len));
-        let max_seq_len = asked.clamp(1, config.max_seq_len);
+        let max_seq_len = asked.clamp(1, config.max_context);
         let kv = KvShape {
+            format: options.kv,
             n_layers: config.n_layers,
             n_kv_heads: config.n_kv_heads,
             head_stride: padded(config.head_dim),
@@ -101,12 +109,18 @@ impl Shapes {
                 0
             },
             low_rank: padded(tensors.side_rank()),
+            split: attention::split_rule(config.n_heads, config.n_kv_heads, profile),
         }
     }
 
     /// Elements of the widest row that a matrix multiplies.
     pub(super) fn widest(&self) -> usize {
         self.dim.max(self.heads).max(self.hidden).max(self.low_rank)
+    }
+
+    /// Bytes for the splits of a decode step's attention.
+    pub(super) fn partial_bytes(&self, config: &Config) -> u64 {
+        attention::partial_bytes(config.n_heads, self.kv.head_stride, self.split.1)
     }
 
     /// The largest buffer beside the matrices, which are split where they must be: what it is for, and its bytes.
@@ -127,7 +141,8 @@ impl Shapes {
         let row = 2 * self.dim + self.qkv + q + self.heads + self.gate_up + self.hidden + self.sorted + self.low_rank;
         // The input in f16, with its scale; and the tokens.
         let narrow = self.widest() / 2 + 1;
-        (self.chunk_len * (row + narrow + 1) * 4 + self.dim * 4 + config.vocab_size * 8) as u64
+        let once = (self.dim * 4 + config.vocab_size * 8) as u64 + self.partial_bytes(config);
+        (self.chunk_len * (row + narrow + 1) * 4) as u64 + once
     }
 }
 
@@ -137,7 +152,10 @@ pub fn memory_plan(config: &Config, tensors: &Resolved, options: &LoadOptions, p
     let mut plan = MemoryPlan::default();
     plan.add(format!("weights ({})", tensors.formats()), tensors.device_bytes());
     let slots = if shapes.kv.n_slots > 1 { format!(" x {}", shapes.kv.n_slots) } else { String::new() };
-    plan.add(format!("KV cache (f16, {} tokens{slots})", shapes.kv.max_seq_len), shapes.kv.total_bytes());
+    plan.add(
+        format!("KV cache ({}, {} tokens{slots})", options.kv.name(), shapes.kv.max_seq_len),
+        shapes.kv.total_bytes(),
+    );
     let rope = (shapes.kv.max_seq_len * config.head_dim * 4) as u64;
     plan.add(format!("scratch ({} tokens a chunk)", shapes.chunk_len), shapes.scratch_bytes(config) + rope);
     plan.add("staging, while loading", StagingRing::total_bytes(slot_bytes(config)));
@@ -150,9 +168,11 @@ pub fn memory_plan(config: &Config, tensors: &Resolved, options: &LoadOptions, p
 /// [`crate::Error::DoesNotFit`] with the figures and what would fit.
 pub(super) fn check_plan(gpu: &Gpu, config: &Config, tensors: &Resolved, options: &LoadOptions) -> Result<MemoryPlan> {
     let profile = gpu.tier().profile;
-    if let Some(asked) = options.max_seq_len.filter(|asked| *asked > config.max_seq_len || *asked == 0) {
-        let most = config.max_seq_len;
-        return Err(Error::Request(format!("context: expected 1 to {most} tokens (the model's own), got {asked}")));
+    if let Some(asked) = options.max_seq_len.filter(|asked| *asked > config.max_context || *asked == 0) {
+        let most = config.max_context;
+        return Err(Error::Request(format!(
+            "context: expected 1 to {most} tokens (the model's own; RoPE can be stretched), got {asked}"
+        )));
     }
     let plan = memory_plan(config, tensors, options, profile);
     let shapes = Shapes::new(config, tensors, options, profile);

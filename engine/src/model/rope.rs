@@ -1,9 +1,11 @@
-//! RoPE's frequencies (rotary position embedding, <https://arxiv.org/abs/2104.09864>), with the two scalings that LLaMA
+//! RoPE's frequencies (rotary position embedding, <https://arxiv.org/abs/2104.09864>), with the scalings that LLaMA
 //! checkpoints use.
 
 use std::f64::consts::TAU;
 
 use serde_json::{Map, Value};
+
+use super::stretch::ntk_exponent;
 
 /// How RoPE's frequencies are changed for contexts beyond the trained one.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -14,6 +16,18 @@ pub enum RopeScaling {
     Linear {
         /// Greater than 0.
         factor: f64,
+    },
+    /// The base grows with the context (dynamic NTK, by bloc97 and emozilla): that of a sequence of L tokens, longer than
+    /// `max_position_embeddings`, is theta · (factor · L / max_position_embeddings - (factor - 1))^(head_dim / (head_dim - 2)).
+    ///
+    /// transformers takes the L of the text so far, and leaves the keys that it cached before at their old base. Here L is the
+    /// context that the model is loaded for, from the first token on: every key has one base, and a result does not depend on
+    /// how the text came in. Both agree on a text that fills the context.
+    Dynamic {
+        /// Greater than 0.
+        factor: f64,
+        /// The context that the model was made for.
+        max_position_embeddings: f64,
     },
     /// LLaMA 3.1's: low frequencies are divided by `factor`, high ones are kept, those between are blended.
     Llama3 {
@@ -54,6 +68,10 @@ impl RopeScaling {
             Some("default") => Ok(Self::None),
             None if get("factor").is_none() => Ok(Self::None),
             None => Err("it has a factor but no rope_type".to_owned()),
+            Some("dynamic") => {
+                // The config puts its own context in.
+                Ok(Self::Dynamic { factor: positive("factor")?, max_position_embeddings: 0.0 })
+            }
             Some("linear") => Ok(Self::Linear { factor: positive("factor")? }),
             Some("llama3") => {
                 let (low_freq_factor, high_freq_factor) = (positive("low_freq_factor")?, positive("high_freq_factor")?);
@@ -71,25 +89,38 @@ impl RopeScaling {
             }
             Some(kind) => {
                 let kind: String = kind.chars().take(40).collect();
-                Err(format!("rope_type {kind:?} is not supported: expected default, linear or llama3"))
+                Err(format!("rope_type {kind:?} is not supported: expected default, linear, dynamic or llama3"))
             }
         }
     }
 
-    /// The angle that each pair of a head turns by from one position to the next: `head_dim / 2` values, in radians.
+    /// As [`RopeScaling::inv_freq_for`] in the context that the model was made for.
+    pub fn inv_freq(&self, head_dim: usize, theta: f64) -> Vec<f32> {
+        self.inv_freq_for(head_dim, theta, 0)
+    }
+
+    /// The angle that each pair of a head turns by from one position to the next in a context of `seq_len`: `head_dim / 2`
+    /// values, in radians.
     ///
     /// The formulas are those of transformers' `modeling_rope_utils.py` (`_compute_linear_scaling_rope_parameters`,
-    /// `_compute_llama3_parameters`;
+    /// `_compute_dynamic_ntk_parameters`, `_compute_llama3_parameters`;
     /// <https://github.com/huggingface/transformers/blob/main/src/transformers/modeling_rope_utils.py>), computed in f64 and
     /// rounded once.
-    pub fn inv_freq(&self, head_dim: usize, theta: f64) -> Vec<f32> {
+    pub fn inv_freq_for(&self, head_dim: usize, theta: f64, seq_len: usize) -> Vec<f32> {
+        let theta = match *self {
+            Self::Dynamic { factor, max_position_embeddings } => {
+                let ratio = (seq_len as f64 / max_position_embeddings).max(1.0);
+                theta * (factor * ratio - (factor - 1.0)).powf(ntk_exponent(head_dim))
+            }
+            _ => theta,
+        };
         let plain = (0..head_dim / 2).map(|pair| theta.powf(-((2 * pair) as f64) / head_dim as f64));
         plain.map(|freq| self.scale(freq) as f32).collect()
     }
 
     fn scale(&self, freq: f64) -> f64 {
         match *self {
-            Self::None => freq,
+            Self::None | Self::Dynamic { .. } => freq,
             Self::Linear { factor } => freq / factor,
             Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => {
                 let turns = original_max_position_embeddings * freq / TAU;

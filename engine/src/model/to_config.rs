@@ -46,6 +46,7 @@ impl Config {
         let scaling = match self.scaling()? {
             RopeScaling::None => Value::Null,
             RopeScaling::Linear { factor } => json!({"rope_type": "linear", "factor": factor}),
+            RopeScaling::Dynamic { factor, .. } => json!({"rope_type": "dynamic", "factor": factor}),
             RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => {
                 json!({
                     "rope_type": "llama3",
@@ -94,6 +95,7 @@ mod tests {
         for rope in [
             r#""rope_theta":10000.0"#,
             r#""rope_theta":500000.0,"rope_scaling":{"rope_type":"linear","factor":2.0}"#,
+            r#""rope_theta":500000.0,"rope_scaling":{"rope_type":"dynamic","factor":2.0}"#,
             r#""rope_theta":500000.0,"rope_scaling":{"rope_type":"llama3","factor":8.0,"low_freq_factor":1.0,
                "high_freq_factor":4.0,"original_max_position_embeddings":8192}"#,
         ] {

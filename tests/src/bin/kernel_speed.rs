@@ -276,6 +276,9 @@ fn attention(
         max_seq_len: max_seq_len as u32,
         out_stride: padded(n_heads * head_dim) as u32,
         scale: 1.0 / (head_dim as f32).sqrt(),
+        // One dispatch for the whole context.
+        keys_per_split: u32::MAX >> 1,
+        max_splits: 1,
     };
     let cache = repeated(&mut rng, n_kv_heads * max_seq_len * stride, |rng| rng.value(1.0));
     let case = Case::new("speed", 0.0, workgroups(kernel)?)

@@ -30,6 +30,9 @@ pub struct Report {
     pub fallbacks: Vec<String>,
     /// The model.
     pub model: Model,
+    /// How the KV cache is kept.
+    #[serde(default = "f16")]
+    pub kv: String,
     /// What the model takes on the device.
     pub memory: MemoryPlan,
     /// Positions of the KV cache.
@@ -56,6 +59,11 @@ pub struct Report {
     pub copy_bytes_per_s: f64,
     /// `bytes_per_token` × decoded tokens a second ÷ `copy_bytes_per_s`.
     pub bandwidth_share: Option<f64>,
+}
+
+/// Reports from before there was a choice.
+fn f16() -> String {
+    "f16".to_owned()
 }
 
 /// The model's name and sizes.

@@ -91,7 +91,7 @@ pub(super) fn run(args: &Perplexity, globals: &Globals) -> anyhow::Result<()> {
     let mut rows: Vec<Row> = Vec::new();
     let mut first: Option<(Vec<u32>, Vec<f32>, usize)> = None;
     for path in models {
-        let mut files = Files::open(path.as_deref(), &globals.loras()?, globals.context)?;
+        let mut files = Files::open(path.as_deref(), &globals.loras()?, globals.context, globals.rope_scaling)?;
         for warning in &files.config.warnings {
             note::warning(warning);
         }
