@@ -2,15 +2,14 @@
 // https://crfm.stanford.edu/2023/10/12/flashdecoding.html): a workgroup takes one split of the keys. Where there is only one it
 // writes the result, else its maximum, sum and unscaled output, which attention_combine puts together.
 //
-// A dispatch of its own does that, and not the last workgroup to arrive: WGSL orders memory between workgroups nowhere, and a
-// short context, which is one split, pays nothing for it.
+// A dispatch of its own does that, not the last workgroup to arrive: WGSL orders no memory between workgroups, and one split pays
+// nothing for it.
 //
 // base, subgroup: 64 invocations; up to four query heads of one kv head (GQA) share each load. 256 keys at a time: each
 // invocation scores four, then adds up one column of four elements. `subgroup` only finds the maximum and the sum faster.
 // cpu_subgroup: a workgroup is one subgroup and takes one query head. Each invocation scores two keys, then adds up eight elements
-// of the output; the weights are passed around by subgroupBroadcast. No barrier. Longer heads take several workgroups. Where four
-// heads or more share a key there, `attention` decodes: they fill its rows.
-//
+// of the output; the weights are passed around by subgroupBroadcast. Longer heads take several workgroups. Where four heads or more
+// share a key there, `attention` decodes: they fill its rows.
 // Measured, stock lavapipe, CPU time on one core, a token at 4096 (at 128) of the whole model, against the kernel that served
 // prefill and decode before: 110M 150 (80) ms to 140 (75) ms; 1.1B, by `attention`, 980 (580) ms to 610 (570) ms.
 #ifdef cpu
@@ -183,9 +182,7 @@ fn main(
             let v = select(both.hi, both.lo, col % 2u == 0u);
             let p = p_tile[j];
             a0 += p.x * v;
-            if heads > 1u {
-                a1 += p.y * v; a2 += p.z * v; a3 += p.w * v;
-            }
+            if heads > 1u { a1 += p.y * v; a2 += p.z * v; a3 += p.w * v; }
         }
     }
     sum = total(sum, place);

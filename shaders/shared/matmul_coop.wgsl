@@ -7,6 +7,8 @@
 // for 2.3 TB/s (it has about 5.5). A subgroup reads 4 KiB of workgroup memory for 131 kFLOP, a roof of 920 TFLOP/s at 128
 // bytes a clock of 132 multiprocessors. 128 registers of sums an invocation leave two workgroups a multiprocessor to hide
 // latency behind: 150 to 300 TFLOP/s, or 22 to 45 ms for 512 tokens of the 7B (6.7 TFLOP). It has not run: there was no GPU.
+// naga 30 puts the text under Vulkan's memory model and marks no access as shared; that a driver's barriers hold all the same
+// is what the self-test shows, with more steps than buffers.
 // narrow.wgsl reads 8 MiB and writes 4 for 512 tokens of 4096, 3 us there, four times a layer.
 // Run, on Mesa 26's software: 8 x 8, with tiles of either element and with more and fewer subgroups than parts. No matrix units
 // are behind it there: 2048 x 2048, 64 tokens, by CPU time of two cores: coop8 11 GFLOP/s, base 17, cpu 70.

@@ -1,12 +1,15 @@
 // matmul for software Vulkan. It pays for every load an invocation at a time, and barriers dearly, so nothing is shared: one
-// subgroup computes a tile of 64 rows x 16 tokens (32 x 8 with subgroups of four). A lane holds words of eight rows and two tokens,
-// and the tokens' values are passed around by subgroupBroadcast: 8 + 4 loads of 16 bytes serve 1024 multiply-adds of each lane.
-// Sums are far more than there are registers, which is cheap: each is touched once in eight columns.
+// subgroup computes a tile of 64 rows x 16 tokens (32 x 8 with subgroups of four). A lane holds words of eight rows and of two
+// tokens, and the tokens' values are passed around by subgroupBroadcast: 8 + 4 loads of 16 bytes serve 1024 multiply-adds of each
+// lane. Sums are far more than there are registers, which is cheap: each is touched once in eight columns.
 //
 // Measured at 2048 x 2048, GFLOP/s by CPU time of two cores, 32 to 192 tokens, interleaved (Mesa 22.3.6 / 26.2.6, AVX-512):
-//   rows x tokens    16 x 8 (before) 25 / 36    32 x 16  47 / 65    32 x 32  51 / 79    64 x 8  43 / 47    48 x 16  54 / 70
-//                    64 x 16         55 / 75    64 x 24  55 / 86    96 x 16  53 / 76    64 x 32  57 / 83    32 x 64  48 / 82
-// 64 x 16 is taken: beyond it, Mesa 22 gains nothing, compiling takes longer, and short chunks fill less of the tile.
+//   rows x tokens    16 x 8   25 / 36    32 x 16  47 / 65    32 x 32  51 / 79    64 x 8   43 / 47    48 x 16  54 / 70
+//                    64 x 16  55 / 75    64 x 24  55 / 86    96 x 16  53 / 76    64 x 32  57 / 83    32 x 64  48 / 82
+// (before, 16 x 8 and with loads for subgroups of four that one of eight did not need: 24 / 23).
+// 64 x 16 is taken: beyond it, Mesa 22 gains nothing, compiling takes longer (this: 0.2 and 0.05 s), and short chunks fill less
+// of the tile. At the 110M and 1.1B projections: 48 to 53 / 66 to 75, with 32 tokens as with 512, so that longer chunks gain
+// nothing; 4, 6 and 8 bits at 2048 x 2048: 50, 30, 41 / 76, 78, 73.
 // Lost: each token's values as uniform loads in place of broadcasts (32 x 16: 18 / 58; Mesa 22 makes eight loads of a uniform
 // one); loads of 64 bits through u64 (32 x 16: 54 / 64, too little for one more feature); dot() in place of a chain of fma()
 // (the same speed, twice the time to compile); two chains of fma() a sum (50 / 25); sums stored one by one rather than in a

@@ -473,6 +473,12 @@ fn bad_input(suite: &mut Suite) {
         ensure!(error.contains("`ropy`") && error.contains("rope_kv"), "{error}");
         Ok(())
     });
+    suite.case("bad input: a switch in GUANACO_PREFER that no variant has", || {
+        let output = command(&["logits", "--ids", "1"]).env("GUANACO_PREFER", "coop").output()?;
+        let error = fail(&output, 1)?;
+        ensure!(error.contains("`coop`") && error.contains("coop16, coop8"), "{error}");
+        Ok(())
+    });
     // With an adapter that does not exist, whatever is told of the request was told before a device was opened.
     let before: &'static [(&str, &[&str], &str)] = &[
         ("an id outside the vocabulary", &["generate", "--ids", "1,999999"], "999999"),

@@ -1,10 +1,11 @@
 //! The options that every subcommand takes, and what they open.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::ensure;
-use guanaco_engine::gpu::{Gpu, GpuOptions};
+use guanaco_engine::gpu::{Gpu, GpuOptions, SHADERS};
 use guanaco_engine::kernels::KERNELS;
 use guanaco_engine::model::{KvFormat, LoadOptions, Stretch};
 
@@ -80,11 +81,12 @@ impl Globals {
     /// The options that the device is opened with: the environment's, and `--adapter` above it.
     ///
     /// # Errors
-    /// When `GUANACO_CPU_KERNELS` names a kernel that there is not.
+    /// When `GUANACO_CPU_KERNELS` names a kernel that there is not, or `GUANACO_PREFER` a switch that no variant has.
     pub fn gpu_options(&self) -> anyhow::Result<GpuOptions> {
         let mut options = GpuOptions::from_env();
         options.cpu_kernels.retain(|name| !name.is_empty());
         check_kernels(&options.cpu_kernels)?;
+        options.prefer.as_deref().map_or(Ok(()), check_switch)?;
         if self.adapter.is_some() {
             options.adapter = self.adapter.clone();
         }
@@ -165,6 +167,13 @@ fn check_kernels(names: &[String]) -> anyhow::Result<()> {
             known.join(", ")
         );
     }
+    Ok(())
+}
+
+fn check_switch(name: &str) -> anyhow::Result<()> {
+    let known: BTreeSet<&str> = SHADERS.iter().flat_map(|shader| shader.variant.split('_')).collect();
+    let list = || known.iter().copied().collect::<Vec<_>>().join(", ");
+    ensure!(known.contains(name), "GUANACO_PREFER: no variant has the switch `{name}`; there are: {}", list());
     Ok(())
 }
 
