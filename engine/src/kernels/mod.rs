@@ -12,6 +12,7 @@ pub mod gather;
 pub mod gptq_block;
 pub mod gram;
 pub mod linear;
+mod load;
 pub mod lora_merge;
 pub mod matmul;
 pub mod matvec;
@@ -20,8 +21,10 @@ pub mod rank_update;
 pub mod rms_norm;
 pub mod rope_kv;
 pub mod swiglu;
+pub mod tune;
 
 pub use case::{Case, CaseBuffer, Data, Rng};
+pub use load::matmul_flops;
 
 use crate::error::{Error, Result};
 use crate::gpu::{Buffer, Gpu, Launch, Role, Tier, Twin};
@@ -92,12 +95,19 @@ fn launch(kernel: &'static str, variant: &'static str, invocations: u32) -> Laun
     Launch { kernel, variant, invocations, overrides: vec![("WORKGROUP", invocations)] }
 }
 
+/// As [`launch`], for each size of a workgroup that may be fast on the adapter: powers of two, from the eight invocations that
+/// a matrix kernel writes its rows with to the 256 that every adapter has. Barriers cost a CPU more the more of them wait.
+fn sizes(kernel: &'static str, variant: &'static str, tier: &Tier) -> Vec<Launch> {
+    let sizes: &[u32] = if tier.profile == crate::gpu::Profile::Cpu { &[8, 16, 32] } else { &[32, 64, 128, 256] };
+    sizes.iter().filter(|size| **size <= tier.max_invocations).map(|size| launch(kernel, variant, *size)).collect()
+}
+
 /// The subgroup of an adapter that computes on the CPU, where a workgroup of one subgroup is the fast shape.
 fn cpu_subgroup(tier: &Tier) -> Option<u32> {
     tier.fixed_subgroup().filter(|size| tier.profile == crate::gpu::Profile::Cpu && matches!(size, 4 | 8))
 }
 
-/// The launch to use on `gpu`: the first that passes its self-test. The baseline is taken as it is, since nothing is left to fall
+/// The launch to use on `gpu`: the device's tuning, or the first, that passes its self-test. The baseline is taken as it is, since nothing is left to fall
 /// back to, and `guanaco conformance` tells more.
 fn preferred(gpu: &Gpu, name: &str) -> Result<Launch> {
     preferred_of(gpu, named(name)?)
@@ -110,6 +120,11 @@ fn named(name: &str) -> Result<&'static Kernel> {
 
 /// As [`preferred`], for a kernel of the registry.
 fn preferred_of(gpu: &Gpu, kernel: &Kernel) -> Result<Launch> {
+    if let Some(launch) = tune::chosen(gpu, kernel)
+        && gpu.trusted(&launch, || self_test(gpu, kernel, &launch))?
+    {
+        return Ok(launch);
+    }
     for launch in (kernel.launches)(gpu.tier()) {
         if launch.variant == kernel.baseline || gpu.trusted(&launch, || self_test(gpu, kernel, &launch))? {
             return Ok(launch);
