@@ -7,6 +7,8 @@ use anyhow::{Context as _, bail, ensure};
 use guanaco_tests::{Outcome, Suite, data_dir, golden_dir, workspace};
 use serde_json::Value;
 
+#[path = "command/bench.rs"]
+mod bench;
 #[path = "command/golden.rs"]
 mod golden;
 #[path = "command/quantize.rs"]
@@ -20,6 +22,7 @@ fn main() -> ExitCode {
     embedded(&mut suite);
     bad_input(&mut suite);
     quantize::cases(&mut suite);
+    bench::cases(&mut suite);
     #[cfg(unix)]
     interrupts(&mut suite);
     match golden_dir() {

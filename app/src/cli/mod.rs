@@ -16,6 +16,7 @@ pub mod inspect;
 pub mod logits;
 mod note;
 mod output;
+mod page;
 mod progress;
 pub mod prompt;
 #[cfg(feature = "hub-plain")]
