@@ -38,6 +38,8 @@ fn main() -> ExitCode {
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_guanaco"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // What was tuned on this machine rounds otherwise.
+    command.env("GUANACO_UNTUNED", "1");
     command
 }
 
@@ -101,6 +103,7 @@ fn usage(suite: &mut Suite) {
             "devices",
             "conformance",
             "bench",
+            "tune",
             "eval",
             "quantize",
             "completions",

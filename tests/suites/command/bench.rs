@@ -1,8 +1,8 @@
-//! `guanaco bench` from the outside: what it keeps, and what it makes of what was kept.
+//! `guanaco bench` and `guanaco tune` from the outside: what they keep, and what they make of what was kept.
 
 use std::path::Path;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use guanaco_tests::{Outcome, Suite};
 use serde_json::Value;
 
@@ -11,11 +11,15 @@ use super::{command, fail, run, succeed, text};
 const LINUX: &str = "the user's folders are set by variables on Linux alone";
 
 pub(super) fn cases(suite: &mut Suite) {
-    let name = "bench: keeps and compares its runs";
-    if cfg!(target_os = "linux") {
-        suite.case(name, kept_runs);
-    } else {
-        suite.skip(name, LINUX);
+    type Case = (&'static str, fn() -> Outcome);
+    let cases: [Case; 2] =
+        [("bench: keeps and compares its runs", kept_runs), ("tune: keeps what it finds", kept_launches)];
+    for (name, case) in cases {
+        if cfg!(target_os = "linux") {
+            suite.case(name, case);
+        } else {
+            suite.skip(name, LINUX);
+        }
     }
     suite.case("bench: a file to compare with that is none", || {
         let folder = tempfile::tempdir()?;
@@ -33,6 +37,7 @@ pub(super) fn cases(suite: &mut Suite) {
 fn at_home(home: &Path, arguments: &[&str]) -> anyhow::Result<(String, String)> {
     let mut command = command(arguments);
     command.env("XDG_CACHE_HOME", home.join("cache")).env("XDG_DATA_HOME", home.join("data"));
+    command.env_remove("GUANACO_UNTUNED");
     let output = command.output()?;
     Ok((succeed(&output)?, text(&output.stderr)))
 }
@@ -63,5 +68,29 @@ fn kept_runs() -> Outcome {
     ensure!(std::fs::read_to_string(&file)?.lines().count() == 3);
     let page = std::fs::read_to_string(&page)?;
     ensure!(page.starts_with("<!DOCTYPE html>") && page.matches("class=\"flame\"").count() == 2, "{page}");
+    Ok(())
+}
+
+fn kept_launches() -> Outcome {
+    let home = tempfile::tempdir()?;
+    let report: Value = serde_json::from_str(&at_home(home.path(), &["tune", "--json"])?.0)?;
+    // The last kernel that is tried may take a little more than its share.
+    ensure!(report["seconds"].as_f64().is_some_and(|seconds| seconds < 30.0), "{report}");
+    let kernels = report["kernels"].as_array().context("no kernels")?;
+    ensure!(kernels.iter().any(|kernel| kernel["kernel"] == "matvec" && kernel["before"].is_string()), "{report}");
+    let file = Path::new(report["file"].as_str().context("no file")?);
+    ensure!(file.starts_with(home.path()) && file.is_file(), "{report}");
+
+    const REPLY: [&str; 6] = ["generate", "--prompt", "Hello", "--greedy", "-n", "4"];
+    let (tuned, notes) = at_home(home.path(), &REPLY)?;
+    ensure!(!notes.contains("tune"), "{notes}");
+    std::fs::write(file, "{\"format\":1,\"adapter\":")?;
+    let (damaged, notes) = at_home(home.path(), &REPLY)?;
+    ensure!(notes.contains("is damaged") && notes.contains("guanaco tune"), "{notes}");
+    ensure!(tuned == damaged, "{tuned:?} and {damaged:?}");
+    ensure!(at_home(home.path(), &["tune", "--clear"])?.0 == "forgotten\n");
+    ensure!(at_home(home.path(), &["tune", "--clear", "--json"])?.0 == "{\"cleared\":false}\n");
+    let (cleared, notes) = at_home(home.path(), &REPLY)?;
+    ensure!(cleared == tuned && !notes.contains("tune"), "{notes}");
     Ok(())
 }
