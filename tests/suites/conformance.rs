@@ -71,7 +71,7 @@ fn main() -> ExitCode {
 fn tunable_is_right(gpu: &Gpu, tunable: &Tunable) -> Outcome {
     let kernel = KERNELS.iter().find(|kernel| kernel.name == tunable.kernel).context("not in the registry")?;
     let own = (kernel.launches)(gpu.tier());
-    for launch in (tunable.candidates)(gpu.tier()).into_iter().filter(|launch| !own.contains(launch)) {
+    for launch in tunable.candidates(gpu.tier()).into_iter().filter(|launch| !own.contains(launch)) {
         for case in (kernel.cases)() {
             let outcome = conformance::run_case(gpu, kernel, &case, &launch);
             ensure!(outcome.failure.is_none(), "{outcome:?}");

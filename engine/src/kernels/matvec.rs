@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Case, Data, Rng, fold, launch, padded, sizes};
+use super::{Case, Data, Rng, fold, launch, padded};
 use crate::error::Result;
 use crate::gpu::{Launch, Tier, TwinBuffers};
 
@@ -38,25 +38,6 @@ pub struct Params {
 /// need no barrier.
 pub fn launches(tier: &Tier) -> Vec<Launch> {
     subgroup_launches(tier, "matvec", "base", "subgroup")
-}
-
-/// All that `guanaco tune` may choose from.
-pub fn candidates(tier: &Tier) -> Vec<Launch> {
-    subgroup_candidates(tier, "matvec", "base", "subgroup")
-}
-
-/// [`subgroup_launches`], and `base` in workgroups of other sizes: from the eight invocations that write the rows to what the
-/// shader has room for.
-pub(super) fn subgroup_candidates(
-    tier: &Tier,
-    kernel: &'static str,
-    base: &'static str,
-    subgroup: &'static str,
-) -> Vec<Launch> {
-    let mut all = subgroup_launches(tier, kernel, base, subgroup);
-    let more = sizes(kernel, base, tier);
-    all.extend(more.into_iter().filter(|launch| !subgroup_launches(tier, kernel, base, subgroup).contains(launch)));
-    all
 }
 
 pub(super) fn subgroup_launches(

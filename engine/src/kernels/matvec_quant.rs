@@ -1,6 +1,6 @@
 //! Matrix times vector with quantised weights: the projections of a decode step of a 4-, 6- or 8-bit model.
 
-use super::matvec::{ADD_BIAS, ADD_TO_OUTPUT, product, subgroup_candidates, subgroup_launches, workgroups};
+use super::matvec::{ADD_BIAS, ADD_TO_OUTPUT, product, subgroup_launches, workgroups};
 use super::{Case, Data, Rng};
 use crate::error::Result;
 use crate::gpu::{Launch, Tier, TwinBuffers};
@@ -21,21 +21,6 @@ pub fn launches_q6(tier: &Tier) -> Vec<Launch> {
 /// As [`launches_q4`], for [`Format::Q8`].
 pub fn launches_q8(tier: &Tier) -> Vec<Launch> {
     subgroup_launches(tier, "matvec_quant", "q8", "q8_subgroup")
-}
-
-/// All that `guanaco tune` may choose from for [`Format::Q4`].
-pub fn candidates_q4(tier: &Tier) -> Vec<Launch> {
-    subgroup_candidates(tier, "matvec_quant", "q4", "q4_subgroup")
-}
-
-/// As [`candidates_q4`], for [`Format::Q6`].
-pub fn candidates_q6(tier: &Tier) -> Vec<Launch> {
-    subgroup_candidates(tier, "matvec_quant", "q6", "q6_subgroup")
-}
-
-/// As [`candidates_q4`], for [`Format::Q8`].
-pub fn candidates_q8(tier: &Tier) -> Vec<Launch> {
-    subgroup_candidates(tier, "matvec_quant", "q8", "q8_subgroup")
 }
 
 /// The reference for [`Format::Q4`].

@@ -95,13 +95,6 @@ fn launch(kernel: &'static str, variant: &'static str, invocations: u32) -> Laun
     Launch { kernel, variant, invocations, overrides: vec![("WORKGROUP", invocations)] }
 }
 
-/// As [`launch`], for each size of a workgroup that may be fast on the adapter: powers of two, from the eight invocations that
-/// a matrix kernel writes its rows with to the 256 that every adapter has. Barriers cost a CPU more the more of them wait.
-fn sizes(kernel: &'static str, variant: &'static str, tier: &Tier) -> Vec<Launch> {
-    let sizes: &[u32] = if tier.profile == crate::gpu::Profile::Cpu { &[8, 16, 32] } else { &[32, 64, 128, 256] };
-    sizes.iter().filter(|size| **size <= tier.max_invocations).map(|size| launch(kernel, variant, *size)).collect()
-}
-
 /// The subgroup of an adapter that computes on the CPU, where a workgroup of one subgroup is the fast shape.
 fn cpu_subgroup(tier: &Tier) -> Option<u32> {
     tier.fixed_subgroup().filter(|size| tier.profile == crate::gpu::Profile::Cpu && matches!(size, 4 | 8))

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Case, Data, Rng, Step, cpu_subgroup, launch, padded, preferred, sizes, uniform};
+use super::{Case, Data, Rng, Step, cpu_subgroup, launch, padded, preferred, uniform};
 use crate::error::Result;
 use crate::gpu::{BoundBuffer, Buffer, Dispatch, Gpu, Launch, Recording, Tier, TwinBuffers};
 
@@ -25,13 +25,6 @@ pub fn launches(tier: &Tier) -> Vec<Launch> {
     let base = launch("rms_norm", "base", tier.max_invocations.min(256));
     let subgroup = cpu_subgroup(tier).map(|size| launch("rms_norm", "subgroup", size));
     subgroup.into_iter().chain([base]).collect()
-}
-
-/// All that `guanaco tune` may choose from: `base` in workgroups of other sizes too.
-pub fn candidates(tier: &Tier) -> Vec<Launch> {
-    let own = launches(tier);
-    let more = sizes("rms_norm", "base", tier);
-    own.iter().cloned().chain(more.into_iter().filter(|launch| !own.contains(launch))).collect()
 }
 
 /// The reference.

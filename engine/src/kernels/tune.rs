@@ -7,17 +7,17 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use super::load::{self, Load};
-use super::{KERNELS, Kernel, matmul, matvec, matvec_quant, named, preferred_of, rms_norm, self_test};
+use super::{Kernel, named, preferred_of, self_test};
 use crate::error::Result;
-use crate::gpu::{Gpu, Launch, SHADERS, Tier, TunedLaunch, Tuning};
+use crate::gpu::{Gpu, Launch, Profile, SHADERS, Tier, TunedLaunch, Tuning};
 use crate::weights::packed::{Format, UNIT};
 
 /// A kernel that has more than one launch of equal function, and the work by which they are compared.
 pub struct Tunable {
     /// Its name in the registry.
     pub kernel: &'static str,
-    /// Every launch that may be used on an adapter.
-    pub candidates: fn(&Tier) -> Vec<Launch>,
+    /// Whether its baseline computes the same in workgroups of any power of two from 8 to 256, as wide as its `WORKGROUP`.
+    pub resizes: bool,
     load: fn(&Gpu) -> Result<Box<dyn Load>>,
 }
 
@@ -27,16 +27,39 @@ const Q4: Format = Format::Q4 { group_len: 4 * UNIT };
 /// Every such kernel, those that most models run first: they get most of the time. A new one gets its line here.
 #[rustfmt::skip]
 pub static TUNABLE: &[Tunable] = &[
-    Tunable { kernel: "matvec", candidates: matvec::candidates, load: |gpu| load::matvec(gpu, Format::F16) },
-    Tunable { kernel: "matmul", candidates: matmul::launches, load: |gpu| load::matmul(gpu, Format::F16) },
-    Tunable { kernel: "rms_norm", candidates: rms_norm::candidates, load: load::norm },
-    Tunable { kernel: "matvec_q4", candidates: matvec_quant::candidates_q4, load: |gpu| load::matvec(gpu, Q4) },
-    Tunable { kernel: "matmul_q4", candidates: matmul::launches_q4, load: |gpu| load::matmul(gpu, Q4) },
-    Tunable { kernel: "matvec_q8", candidates: matvec_quant::candidates_q8, load: |gpu| load::matvec(gpu, Format::Q8) },
-    Tunable { kernel: "matmul_q8", candidates: matmul::launches_q8, load: |gpu| load::matmul(gpu, Format::Q8) },
-    Tunable { kernel: "matvec_q6", candidates: matvec_quant::candidates_q6, load: |gpu| load::matvec(gpu, Format::Q6) },
-    Tunable { kernel: "matmul_q6", candidates: matmul::launches_q6, load: |gpu| load::matmul(gpu, Format::Q6) },
+    Tunable { kernel: "matvec", resizes: true, load: |gpu| load::matvec(gpu, Format::F16) },
+    Tunable { kernel: "matmul", resizes: false, load: |gpu| load::matmul(gpu, Format::F16) },
+    Tunable { kernel: "rms_norm", resizes: true, load: load::norm },
+    Tunable { kernel: "matvec_q4", resizes: true, load: |gpu| load::matvec(gpu, Q4) },
+    Tunable { kernel: "matmul_q4", resizes: false, load: |gpu| load::matmul(gpu, Q4) },
+    Tunable { kernel: "matvec_q8", resizes: true, load: |gpu| load::matvec(gpu, Format::Q8) },
+    Tunable { kernel: "matmul_q8", resizes: false, load: |gpu| load::matmul(gpu, Format::Q8) },
+    Tunable { kernel: "matvec_q6", resizes: true, load: |gpu| load::matvec(gpu, Format::Q6) },
+    Tunable { kernel: "matmul_q6", resizes: false, load: |gpu| load::matmul(gpu, Format::Q6) },
 ];
+
+/// The name of the constant that says how wide a workgroup is.
+const WORKGROUP: &str = "WORKGROUP";
+
+impl Tunable {
+    /// Every launch that may be used on an adapter, those of the kernel's own first.
+    pub fn candidates(&self, tier: &Tier) -> Vec<Launch> {
+        let Ok(kernel) = named(self.kernel) else { return Vec::new() };
+        let mut all = (kernel.launches)(tier);
+        let is_resizable = |launch: &&Launch| launch.variant == kernel.baseline && self.resizes;
+        let Some(base) = all.iter().find(is_resizable).cloned() else { return all };
+        // Barriers cost a CPU more the more invocations wait.
+        let sizes: &[u32] = if tier.profile == Profile::Cpu { &[8, 16, 32] } else { &[32, 64, 128, 256] };
+        for size in sizes.iter().copied().filter(|size| *size <= tier.max_invocations) {
+            let mut launch = Launch { invocations: size, ..base.clone() };
+            launch.overrides.iter_mut().filter(|(name, _)| *name == WORKGROUP).for_each(|(_, value)| *value = size);
+            if !all.contains(&launch) {
+                all.push(launch);
+            }
+        }
+        all
+    }
+}
 
 /// A winner is at least this much faster.
 const GAIN: f64 = 0.03;
@@ -133,7 +156,7 @@ fn tune_one(gpu: &Gpu, tunable: &Tunable, end: Instant) -> Result<Tuned> {
     gpu.set_tuning(Tuning::default());
     let own = preferred_of(gpu, kernel)?;
     let mut launches = vec![own.clone()];
-    launches.extend((tunable.candidates)(gpu.tier()).into_iter().filter(|launch| *launch != own));
+    launches.extend(tunable.candidates(gpu.tier()).into_iter().filter(|launch| *launch != own));
     let mut candidates = Vec::with_capacity(launches.len());
     let mut loads: Vec<Option<(Box<dyn Load>, u32)>> = Vec::with_capacity(launches.len());
     let alone = launches.len() < 2;
@@ -205,10 +228,7 @@ pub(super) fn chosen(gpu: &Gpu, kernel: &Kernel) -> Option<Launch> {
 
 fn find(kernel: &str, tuned: &TunedLaunch, tier: &Tier) -> Option<Launch> {
     let tunable = TUNABLE.iter().find(|tunable| tunable.kernel == kernel)?;
-    let mut all = (tunable.candidates)(tier);
-    // What the engine takes by itself may be forced, too.
-    all.extend(KERNELS.iter().find(|k| k.name == kernel).map(|k| (k.launches)(tier)).unwrap_or_default());
-    all.into_iter().find(|launch| TunedLaunch::from(launch) == *tuned)
+    tunable.candidates(tier).into_iter().find(|launch| TunedLaunch::from(launch) == *tuned)
 }
 
 /// The kernels of `tuning` that do not exist, or do not offer that launch on this adapter.
@@ -246,17 +266,21 @@ mod tests {
     }
 
     #[test]
-    fn every_tunable_kernel_is_in_the_registry_with_its_own_launches() {
-        let gpu = Gpu::open(GpuOptions::from_env());
+    fn every_tunable_kernel_is_in_the_registry_and_resizes_only_its_baseline() {
         for tunable in TUNABLE {
             let kernel = named(tunable.kernel).unwrap();
-            let Ok(gpu) = &gpu else {
+            let Ok(gpu) = Gpu::open(GpuOptions::from_env()) else {
                 eprintln!("skipped: no adapter");
-                continue;
+                return;
             };
-            let candidates = (tunable.candidates)(gpu.tier());
-            for launch in (kernel.launches)(gpu.tier()) {
-                assert!(candidates.contains(&launch), "{}: {launch:?}", tunable.kernel);
+            let own = (kernel.launches)(gpu.tier());
+            let candidates = tunable.candidates(gpu.tier());
+            assert_eq!(candidates.get(..own.len()), Some(own.as_slice()));
+            assert_eq!(candidates.len() > own.len(), tunable.resizes, "{}", tunable.kernel);
+            for launch in candidates.iter().skip(own.len()) {
+                assert_eq!(launch.variant, kernel.baseline);
+                assert!(launch.overrides.contains(&(WORKGROUP, launch.invocations)), "{launch:?}");
+                assert_eq!(candidates.iter().filter(|other| *other == launch).count(), 1, "{launch:?}");
             }
         }
     }
@@ -268,8 +292,9 @@ mod tests {
             return;
         };
         let kernel = named("matvec").unwrap();
+        let candidates = || TUNABLE[0].candidates(gpu.tier());
         let own = preferred_of(&gpu, kernel).unwrap();
-        let other = matvec::candidates(gpu.tier()).into_iter().rfind(|launch| *launch != own).unwrap();
+        let other = candidates().into_iter().rfind(|launch| *launch != own).unwrap();
         let set = |launch: TunedLaunch| gpu.set_tuning(Tuning { launches: [("matvec".to_owned(), launch)].into() });
 
         set((&other).into());
@@ -280,7 +305,7 @@ mod tests {
         assert_eq!(preferred_of(&gpu, kernel).unwrap(), own);
         assert_eq!(unknown(&gpu.tuning(), gpu.tier()), ["matvec"]);
         // And one that computes wrongly here is not used either.
-        let last = matvec::candidates(gpu.tier()).into_iter().find(|launch| *launch != own && *launch != other);
+        let last = candidates().into_iter().find(|launch| *launch != own && *launch != other);
         if let Some(wrong) = last {
             assert!(!gpu.trusted(&wrong, || Some("made up".to_owned())).unwrap());
             set((&wrong).into());
