@@ -41,8 +41,8 @@ Examples:
   guanaco --adapter 1 bench --json
 
 ppP is a random prompt of P tokens (always the same) from an empty cache; tgN decodes N tokens, greedily and past every end of
-text, from an empty context, and tgN@D behind D tokens. With -p or -n one run does both: N tokens behind P. The first run of a test is
-not counted. Prefill and decode are in tokens a second; the share of the copy bandwidth is the bytes that a decode step reads (every
+text, from an empty context, and tgN@D behind D tokens. With -p or -n one run does both: N tokens behind P. A run before
+the first prompt and before each tgN is not counted. Prefill and decode are in tokens a second; the share of the copy bandwidth is the bytes that a decode step reads (every
 matrix once, and the KV cache), over its time, as part of what the adapter moves (read + written) when it copies a buffer to
 another; the share of the matmul peak is the operations of a prompt, over its time, as part of what the best matmul kernel makes
 in a large square product. The host's time for a token is all that is not waiting for the device; its parts are timed alone.
@@ -184,7 +184,7 @@ pub fn measure(
     let steps = Steps::new();
     let (mut prefill, mut decode) = (Vec::<Prefill>::new(), Vec::<Decode>::new());
     for test in &plan.tests {
-        let (prompt, reply) = bench.test(*test, &steps)?;
+        let (prompt, reply) = bench.test(*test, !prefill.is_empty(), &steps)?;
         prefill.extend(prompt);
         decode.extend(reply);
     }

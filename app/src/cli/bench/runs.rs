@@ -38,12 +38,20 @@ struct Run {
 }
 
 impl Bench<'_> {
-    /// Runs `test` once uncounted, then as often as was asked for.
-    pub(super) fn test(&mut self, test: Test, steps: &Steps) -> anyhow::Result<(Option<Prefill>, Option<Decode>)> {
+    /// Runs `test` as often as was asked for, and once uncounted before, but for a prompt that another test was `warmed` by.
+    pub(super) fn test(
+        &mut self,
+        test: Test,
+        warmed: bool,
+        steps: &Steps,
+    ) -> anyhow::Result<(Option<Prefill>, Option<Decode>)> {
         self.session.clear();
-        steps.begin(test, self.runs);
-        // Compiles what is left to compile, wakes the clocks, and lets the engine learn how much one submit holds.
-        self.run(Test { new: test.new.min(4), ..test }, steps)?;
+        let warms_up = !warmed || !test.times_prompt;
+        steps.begin(test, self.runs, !warms_up);
+        if warms_up {
+            // Compiles what is left to compile, wakes the clocks, and lets the engine learn how much one submit holds.
+            self.run(Test { new: test.new.min(4), ..test }, steps)?;
+        }
         let (mut prefill, mut decode, mut first_token, mut hosts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut ids = Vec::new();
         for _ in 0..self.runs {
@@ -212,10 +220,10 @@ impl Steps {
         self.bar.tick();
     }
 
-    fn begin(&self, test: Test, runs: u32) {
+    fn begin(&self, test: Test, runs: u32, warmed: bool) {
         self.test.set(Some(test));
         self.runs.set(runs);
-        self.run.set(0);
+        self.run.set(u32::from(warmed));
     }
 
     /// Called between tokens: it must cost nothing beside one, and `indicatif` draws only so often.
