@@ -9,7 +9,7 @@ use guanaco_engine::gpu::{AdapterFacts, Gpu, GpuOptions, Tier, Tuning};
 use guanaco_engine::kernels::tune;
 use serde::{Deserialize, Serialize};
 
-/// The number in `format`.
+/// The form of the file that this program writes and reads.
 const FORMAT: u32 = 1;
 
 /// A file may not be longer: a page of kernels is a few kilobytes.
@@ -18,7 +18,7 @@ const MAX_BYTES: u64 = 1 << 20;
 /// The file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tuned {
-    /// [`FORMAT`].
+    /// The number of this form of the file.
     pub format: u32,
     /// The adapter's name.
     pub adapter: String,

@@ -1,6 +1,6 @@
 //! Which of a kernel's launches is the fastest on this device: tried once, kept by the caller, never needed for a right result.
 //!
-//! A launch is tried only after it has passed its self-test, and wins only by more than the noise: by [`GAIN`] in the median, and
+//! A launch is tried only after it has passed its self-test, and wins only by more than the noise: by 3 % in the median, and
 //! in nearly every round, where each round times every launch once.
 
 use std::ops::ControlFlow;
