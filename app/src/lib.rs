@@ -4,4 +4,5 @@ pub mod chat;
 pub mod checkpoint;
 pub mod cli;
 pub mod hub;
+pub mod tuning;
 pub mod worker;

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Once};
 use std::thread::JoinHandle;
 
-use guanaco_engine::gpu::{AdapterFacts, Gpu, GpuOptions, MemoryPlan};
+use guanaco_engine::gpu::{AdapterFacts, GpuOptions, MemoryPlan};
 use guanaco_engine::model::{KvFormat, Llama, LoadOptions, LoadProgress, Stretch, memory_plan};
 use guanaco_engine::session::{self, Reply, Request, Session};
 use guanaco_engine::{Error, Result};
@@ -290,7 +290,7 @@ impl Thread {
         self.loaded = None;
         let options = spec.options();
         let LoadSpec { files, gpu, .. } = spec;
-        let gpu = Arc::new(Gpu::open(gpu)?);
+        let gpu = Arc::new(crate::tuning::open(gpu)?);
         let adapter = gpu.facts().clone();
         let plan = memory_plan(&files.config, &files.tensors, &options, gpu.tier().profile);
         // Nobody listening is found out at the next command.

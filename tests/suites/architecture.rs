@@ -40,8 +40,8 @@ const UNSAFE: &[&str] = &[
     "app/src/main.rs",
 ];
 
-/// Files of `engine/src/kernels` that are no kernel: what all or several share, and the choice between matvec and matmul.
-const NOT_A_KERNEL: &[&str] = &["mod", "case", "conformance", "linear", "quant", "rows"];
+/// Files of `engine/src/kernels` that are no kernel: what all or several share, the choice between matvec and matmul, and timing.
+const NOT_A_KERNEL: &[&str] = &["mod", "case", "conformance", "linear", "load", "quant", "rows", "tune"];
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();

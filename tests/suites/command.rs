@@ -7,6 +7,8 @@ use anyhow::{Context as _, bail, ensure};
 use guanaco_tests::{Outcome, Suite, data_dir, golden_dir, workspace};
 use serde_json::Value;
 
+#[path = "command/bench.rs"]
+mod bench;
 #[path = "command/golden.rs"]
 mod golden;
 #[path = "command/quantize.rs"]
@@ -20,6 +22,7 @@ fn main() -> ExitCode {
     embedded(&mut suite);
     bad_input(&mut suite);
     quantize::cases(&mut suite);
+    bench::cases(&mut suite);
     #[cfg(unix)]
     interrupts(&mut suite);
     match golden_dir() {
@@ -35,6 +38,8 @@ fn main() -> ExitCode {
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_guanaco"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // What was tuned on this machine rounds otherwise.
+    command.env("GUANACO_UNTUNED", "1");
     command
 }
 
@@ -98,6 +103,7 @@ fn usage(suite: &mut Suite) {
             "devices",
             "conformance",
             "bench",
+            "tune",
             "eval",
             "quantize",
             "completions",

@@ -5,10 +5,12 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::{Context as _, ensure};
 use guanaco_engine::gpu::{Gpu, GpuOptions, list_adapters};
+use guanaco_engine::kernels::tune::{TUNABLE, Tunable};
 use guanaco_engine::kernels::{KERNELS, conformance};
 use guanaco_engine::model::check;
-use guanaco_tests::Suite;
+use guanaco_tests::{Outcome, Suite};
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
@@ -42,6 +44,12 @@ fn main() -> ExitCode {
             anyhow::ensure!(failures.is_empty(), "{failures:#?}");
             Ok(())
         });
+        for tunable in TUNABLE {
+            let gpu = gpu.clone();
+            suite.case(format!("{label}: what tune may choose for {}", tunable.kernel), move || {
+                tunable_is_right(&gpu, tunable)
+            });
+        }
         for kernel in KERNELS {
             for case in (kernel.cases)() {
                 for launch in (kernel.launches)(gpu.tier()) {
@@ -57,4 +65,17 @@ fn main() -> ExitCode {
         }
     }
     suite.run(Some(1))
+}
+
+/// The launches that only `guanaco tune` takes, on every case of their kernel.
+fn tunable_is_right(gpu: &Gpu, tunable: &Tunable) -> Outcome {
+    let kernel = KERNELS.iter().find(|kernel| kernel.name == tunable.kernel).context("not in the registry")?;
+    let own = (kernel.launches)(gpu.tier());
+    for launch in tunable.candidates(gpu.tier()).into_iter().filter(|launch| !own.contains(launch)) {
+        for case in (kernel.cases)() {
+            let outcome = conformance::run_case(gpu, kernel, &case, &launch);
+            ensure!(outcome.failure.is_none(), "{outcome:?}");
+        }
+    }
+    Ok(())
 }

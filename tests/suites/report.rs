@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, ensure};
+use guanaco::cli::bench::profile::Block;
 use guanaco::cli::bench::{self, report::Spread};
 use guanaco::cli::{Globals, conformance};
 use guanaco_engine::gpu::list_adapters;
@@ -84,7 +85,7 @@ fn whole_models() -> Outcome {
 }
 
 fn arguments(prompt: u32, new: u32) -> bench::Args {
-    bench::Args { prompt_tokens: Some(prompt), new_tokens: Some(new), runs: 2, json: false }
+    bench::Args { prompt_tokens: Some(prompt), new_tokens: Some(new), runs: 2, ..bench::Args::default() }
 }
 
 fn measure(args: &bench::Args, globals: &Globals) -> anyhow::Result<bench::report::Report> {
@@ -112,10 +113,35 @@ fn bench(globals: &Globals) -> Outcome {
     ensure!(report.bandwidth_share.is_some_and(|share| share.is_finite() && share > 0.0), "{report}");
     ensure!((report.prompt_tokens, report.new_tokens, report.context) == (5, 3, 9), "{report}");
     ensure!(report.dispatches_per_token > 2 && report.bytes_per_token > 0 && report.load_s > 0.0, "{report}");
+    ensure!(report.profile.is_none() && report.matmul_flops.is_some_and(|flops| flops > 0.0), "{report}");
+    let [decode] = report.decode.as_slice() else { anyhow::bail!("{report}") };
+    ensure!(decode.host.s_per_token > 0.0 && decode.host.share > 0.0 && decode.host.share <= 1.0, "{report}");
     comes_back(&report)?;
+
+    let report = measure(&bench::Args { profile: true, ..arguments(5, 3) }, globals)?;
+    profiled(&report)?;
+    comes_back(&report)?;
+    let page = bench::html::page(&report);
+    ensure!(page.contains("A decode step") && page.contains("A chunk of a prompt"));
 
     let report = measure(&arguments(1, 0), globals)?;
     ensure!(report.decode_tok_per_s.is_none() && report.bandwidth_share.is_none(), "{report}");
+    Ok(())
+}
+
+/// Every dispatch is there, has its place in the chart, and took time.
+fn profiled(report: &bench::report::Report) -> Outcome {
+    let profile = report.profile.as_ref().context("no profile")?;
+    ensure!(profile.decode.kernels.iter().map(|line| line.calls).sum::<usize>() == report.dispatches_per_token);
+    for step in [&profile.prefill, &profile.decode] {
+        ensure!(step.seconds > 0.0, "{report}");
+        let blocks: Vec<Block> = step.blocks().into_iter().map(|(block, _)| block).collect();
+        ensure!(blocks == [Block::Embed, Block::Attention, Block::Mlp, Block::Head], "{blocks:?}: {report}");
+        let shares: f64 = step.kernels.iter().map(|line| line.share).sum();
+        ensure!((shares - 1.0).abs() < 1e-9, "{shares}: {report}");
+        let counts = |label: &str| step.kernels.iter().any(|line| line.label == label && line.flops.is_some());
+        ensure!(counts("down_proj") && counts("lm_head"), "{report}");
+    }
     Ok(())
 }
 

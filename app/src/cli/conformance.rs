@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use guanaco_engine::gpu::Gpu;
 use guanaco_engine::kernels::conformance::Outcome;
 use guanaco_engine::kernels::{KERNELS, conformance};
@@ -16,7 +16,7 @@ use guanaco_engine::model::check;
 use indicatif::{ProgressBar, ProgressStyle};
 use report::Report;
 
-use super::{Globals, note, output};
+use super::{Globals, output};
 
 /// Checks every kernel on this adapter against its reference, and writes a report that can be sent
 #[derive(clap::Args, Debug)]
@@ -66,12 +66,12 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     drop(progress);
 
     if let Some(path) = &args.html {
-        write_file(path, &html::page(&report))?;
+        output::file(path, &html::page(&report))?;
     }
     let to_stdout = args.json.as_deref() == Some(Path::new(STDOUT));
     match &args.json {
         Some(_) if to_stdout => output::json(&report)?,
-        Some(path) => write_file(path, &(serde_json::to_string_pretty(&report)? + "\n"))?,
+        Some(path) => output::file(path, &(serde_json::to_string_pretty(&report)? + "\n"))?,
         None => {}
     }
     if !to_stdout {
@@ -115,12 +115,6 @@ pub fn collect(gpu: &Arc<Gpu>, filter: &str, each: &mut dyn FnMut(&Outcome)) -> 
         ran = ran.and_then(|()| check::run(gpu, &mut each).map(|_| ()));
     }
     Ok(Report::new(gpu, filter, &outcomes, ran.err().map(|error| error.to_string())))
-}
-
-fn write_file(path: &Path, text: &str) -> anyhow::Result<()> {
-    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    note::line("", &format!("wrote {}", path.display()));
-    Ok(())
 }
 
 /// One line on stderr that tells where the run is; nothing where stderr is no terminal.

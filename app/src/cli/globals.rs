@@ -93,14 +93,14 @@ impl Globals {
         Ok(options)
     }
 
-    /// The device. When only software was found, stderr says so in one loud line.
+    /// The device, with what was tuned on it. When only software was found, stderr says so in one loud line.
     ///
     /// # Errors
     /// As [`Globals::gpu_options`] and [`Gpu::open`].
     pub fn open_gpu(&self) -> anyhow::Result<Arc<Gpu>> {
         let options = self.gpu_options()?;
         let asked = options.adapter.is_some();
-        let gpu = Gpu::open(options)?;
+        let gpu = crate::tuning::open(options)?;
         if gpu.facts().is_cpu() && !asked {
             super::note::no_gpu(&gpu.facts().name);
         }

@@ -16,6 +16,7 @@ pub mod inspect;
 pub mod logits;
 mod note;
 mod output;
+mod page;
 mod progress;
 pub mod prompt;
 #[cfg(feature = "hub-plain")]
@@ -23,6 +24,7 @@ pub mod pull;
 pub mod quantize;
 mod sampling;
 pub mod tokenize;
+pub mod tune;
 
 use std::process::ExitCode;
 
@@ -82,6 +84,7 @@ enum Command {
     Devices(devices::Args),
     Conformance(conformance::Args),
     Bench(bench::Args),
+    Tune(tune::Args),
     Eval(eval::Args),
     Quantize(quantize::Args),
     Completions(completions::Args),
@@ -93,7 +96,7 @@ impl Command {
         match self {
             #[cfg(feature = "hub-plain")]
             Self::Pull(_) => false,
-            Self::Devices(_) | Self::Conformance(_) | Self::Completions(_) => false,
+            Self::Devices(_) | Self::Conformance(_) | Self::Tune(_) | Self::Completions(_) => false,
             _ => true,
         }
     }
@@ -174,6 +177,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Devices(args)) => devices::run(args, &globals),
         Some(Command::Conformance(args)) => conformance::run(args, &globals),
         Some(Command::Bench(args)) => bench::run(args, &globals),
+        Some(Command::Tune(args)) => tune::run(args, &globals),
         Some(Command::Eval(args)) => eval::run(args, &globals),
         Some(Command::Quantize(args)) => quantize::run(args, &globals),
         Some(Command::Completions(args)) => completions::run(args, &globals),

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::io::{BufWriter, IsTerminal as _, StdoutLock, Write};
+use std::path::Path;
 
+use anyhow::Context as _;
 use serde::Serialize;
 
 /// stdout, buffered: for results that are written at once.
@@ -30,6 +32,16 @@ pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     serde_json::to_writer(&mut out, value)?;
     out.write_all(b"\n")?;
     out.flush()?;
+    Ok(())
+}
+
+/// `text` as the file at `path`, which stderr names.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn file(path: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    super::note::line("", &format!("wrote {}", path.display()));
     Ok(())
 }
 

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use super::adapter::{self, AdapterFacts};
 use super::pipeline::{Launch, Pipeline};
 use super::tier::{Profile, Tier};
+use super::timing::{self, Timing};
+use super::tuning::Tuning;
 use crate::error::{Error, Result};
 
 /// How a device is asked for.
@@ -75,6 +77,8 @@ pub struct Gpu {
     /// Measured work per second, in the units of a dispatch's `cost`, of decode steps and of batches: one is bound by memory, the
     /// other by arithmetic. They pace the submits.
     rates: [Mutex<f64>; 2],
+    pub(super) timing: Timing,
+    pub(super) tuning: Mutex<Tuning>,
 }
 
 /// One submit stays below this, so that no watchdog resets the GPU (Windows and RADV do after two seconds) and a window on
@@ -111,7 +115,7 @@ impl Gpu {
         let mut tier = Tier::of(&adapter);
         tier.profile = options.profile.unwrap_or(tier.profile);
         let optional = wgpu::Features::SHADER_F16 | wgpu::Features::SHADER_INT64 | wgpu::Features::SUBGROUP;
-        let mut features = adapter.features() & optional;
+        let mut features = adapter.features() & (optional | timing::FEATURES);
         if options.baseline_only {
             features = wgpu::Features::empty();
             (tier.f16, tier.i64, tier.subgroup, tier.timestamps) = (false, false, None, false);
@@ -150,7 +154,8 @@ impl Gpu {
         // Guesses below what such devices do; the first submits correct them.
         let guess = if tier.profile == Profile::Cpu { 1e9 } else { 5e10 };
         let (pipelines, tested, rates) = (Mutex::default(), Mutex::default(), [guess, 2.0 * guess].map(Mutex::new));
-        Ok(Self { device, queue, facts, tier, options, sink, pipelines, tested, rates })
+        let (timing, tuning) = (Timing::default(), Mutex::default());
+        Ok(Self { device, queue, facts, tier, options, sink, pipelines, tested, rates, timing, tuning })
     }
 
     /// The adapter.
@@ -205,6 +210,10 @@ impl Gpu {
 
     /// Takes a measured `cost` over `time` into the rate.
     pub(super) fn measured(&self, batched: bool, cost: u64, time: Duration) {
+        // A profile is slower than what it measures.
+        if self.timing.is_profiling() {
+            return;
+        }
         // Short submits measure the latency, not the rate.
         if time > Duration::from_millis(5) && cost > 0 {
             let mut rate = lock(&self.rates[usize::from(batched)]);
@@ -261,6 +270,7 @@ impl Gpu {
         let start = Instant::now();
         let poll = wgpu::PollType::Wait { submission_index: submission, timeout: Some(WAIT_LIMIT) };
         let polled = self.device.poll(poll);
+        self.timing.waited(start.elapsed());
         self.check(during)?;
         polled.map(|_| ()).map_err(|error| Error::Gpu {
             during: during.to_owned(),

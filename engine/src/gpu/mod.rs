@@ -3,7 +3,8 @@
 //! `adapter` finds and names it, `tier` says what it can do, `context` owns the device and turns every wgpu error into a typed
 //! one, `shader` and `pipeline` hold the kernels' texts and compiled forms, `buffer` and `staging` move bytes, `recording` is
 //! the plain list of dispatches that one submit runs, `memory` is the plan that is checked before a model is loaded,
-//! `bandwidth` measures what a decode step is compared with.
+//! `bandwidth` measures what a decode step is compared with, `timing` what each dispatch takes;
+//! `tuning` holds launches that were measured to be faster than those that the engine takes by itself.
 
 mod adapter;
 mod bandwidth;
@@ -16,6 +17,8 @@ mod recording;
 mod shader;
 mod staging;
 mod tier;
+mod timing;
+mod tuning;
 mod twin;
 
 pub use adapter::{AdapterFacts, list_adapters};
@@ -29,4 +32,6 @@ pub use recording::{Pending, Recording};
 pub use shader::{Access, Binding, SHADERS, Shader, find as find_shader};
 pub use staging::StagingRing;
 pub use tier::{Profile, Tier};
+pub use timing::{Clock, DispatchTime, HostClock, Profile as TimeProfile};
+pub use tuning::{TunedLaunch, Tuning};
 pub use twin::{Twin, TwinBuffers};

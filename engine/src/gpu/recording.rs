@@ -18,13 +18,22 @@ pub struct Recording<'a> {
 }
 
 /// From, to, offset there, bytes.
-type Copy<'a> = (&'a Buffer, &'a Buffer, u64, u64);
+pub(super) type Copy<'a> = (&'a Buffer, &'a Buffer, u64, u64);
 
 #[derive(Debug)]
-struct Step<'a> {
-    dispatch: &'a Dispatch,
+pub(super) struct Step<'a> {
+    pub(super) dispatch: &'a Dispatch,
     workgroups: [u32; 3],
-    cost: u64,
+    pub(super) cost: u64,
+}
+
+impl Step<'_> {
+    pub(super) fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
+        let [x, y, z] = self.workgroups;
+        pass.set_pipeline(&self.dispatch.pipeline.raw);
+        pass.set_bind_group(0, &self.dispatch.group, &[]);
+        pass.dispatch_workgroups(x, y, z);
+    }
 }
 
 impl<'a> Recording<'a> {
@@ -48,6 +57,15 @@ impl<'a> Recording<'a> {
     /// Is it a step with many tokens?
     pub fn is_batched(&self) -> bool {
         self.batched
+    }
+
+    /// Its multiply-adds, as far as its dispatches count them.
+    pub fn multiply_adds(&self) -> u64 {
+        self.steps.iter().map(|step| step.cost).sum()
+    }
+
+    pub(super) fn steps(&self) -> &[Step<'a>] {
+        &self.steps
     }
 
     /// Number of dispatches.
@@ -86,8 +104,7 @@ impl Gpu {
         let start = Instant::now();
         self.run(recording, during)?;
         let value = self.map(result, bytes, view)?;
-        let cost = recording.steps.iter().map(|step| step.cost).sum();
-        self.measured(recording.batched, cost, start.elapsed());
+        self.measured(recording.batched, recording.multiply_adds(), start.elapsed());
         Ok(value)
     }
 
@@ -173,19 +190,22 @@ impl Gpu {
     }
 
     fn submit(&self, steps: &[Step<'_>], copies: &[Copy<'_>]) -> wgpu::SubmissionIndex {
+        self.submit_profiled(steps, copies).unwrap_or_else(|| self.submit_plain(steps, copies))
+    }
+
+    pub(super) fn submit_plain(&self, steps: &[Step<'_>], copies: &[Copy<'_>]) -> wgpu::SubmissionIndex {
+        let start = Instant::now();
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         if !steps.is_empty() {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            for Step { dispatch, workgroups: [x, y, z], .. } in steps {
-                pass.set_pipeline(&dispatch.pipeline.raw);
-                pass.set_bind_group(0, &dispatch.group, &[]);
-                pass.dispatch_workgroups(*x, *y, *z);
-            }
+            steps.iter().for_each(|step| step.encode(&mut pass));
         }
         for (from, to, offset, bytes) in copies {
             encoder.copy_buffer_to_buffer(&from.raw, 0, &to.raw, *offset, *bytes);
         }
-        self.queue.submit([encoder.finish()])
+        let index = self.queue.submit([encoder.finish()]);
+        self.timing.submitted(start.elapsed());
+        index
     }
 
     /// Runs the CPU reference of `dispatch` on copies of its buffers and writes back what it changed.

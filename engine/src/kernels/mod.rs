@@ -15,6 +15,7 @@ pub mod gather;
 pub mod gptq_block;
 pub mod gram;
 pub mod linear;
+mod load;
 pub mod lora_merge;
 pub mod matmul;
 pub mod matvec;
@@ -27,8 +28,10 @@ pub mod rope_kv;
 pub mod rows;
 pub mod sample;
 pub mod swiglu;
+pub mod tune;
 
 pub use case::{Case, CaseBuffer, Data, Rng, Workgroups};
+pub use load::matmul_flops;
 
 use crate::error::{Error, Result};
 use crate::gpu::{Buffer, Gpu, Launch, Role, Tier, Twin};
@@ -127,7 +130,7 @@ fn cpu_subgroup(tier: &Tier) -> Option<u32> {
     tier.fixed_subgroup().filter(|size| tier.profile == crate::gpu::Profile::Cpu && matches!(size, 4 | 8))
 }
 
-/// The launch to use on `gpu`: the first that passes its self-test. The baseline is taken as it is, since nothing is left to fall
+/// The launch to use on `gpu`: the device's tuning, or the first, that passes its self-test. The baseline is taken as it is, since nothing is left to fall
 /// back to, and `guanaco conformance` tells more.
 fn preferred(gpu: &Gpu, name: &str) -> Result<Launch> {
     preferred_of(gpu, named(name)?)
@@ -140,6 +143,12 @@ fn named(name: &str) -> Result<&'static Kernel> {
 
 /// As [`preferred`], for a kernel of the registry.
 fn preferred_of(gpu: &Gpu, kernel: &Kernel) -> Result<Launch> {
+    if gpu.options().prefer.is_none()
+        && let Some(launch) = tune::chosen(gpu, kernel)
+        && gpu.trusted(&launch, || self_test(gpu, kernel, &launch))?
+    {
+        return Ok(launch);
+    }
     let mut launches = (kernel.launches)(gpu.tier());
     if let Some(prefer) = &gpu.options().prefer {
         launches.sort_by_key(|launch| launch.variant.split('_').all(|switch| switch != prefer));

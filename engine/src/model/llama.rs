@@ -287,6 +287,12 @@ impl Llama {
         self.record(Pass::Decode, 0, 0, 1).len()
     }
 
+    /// Multiply-adds of a step with `n_tokens` tokens from position `pos`, as far as its kernels count them: those of the
+    /// products and of attention.
+    pub fn multiply_adds(&self, pass: Pass, pos: usize, n_tokens: usize) -> u64 {
+        self.record(pass, 0, pos as u32, n_tokens as u32).multiply_adds()
+    }
+
     pub(super) fn check_request(&self, pass: Pass, slot: usize, pos: usize, tokens: &[u32]) -> Result<()> {
         let (max, n_slots) = (self.shapes.kv.max_seq_len, self.shapes.kv.n_slots);
         let chunk = if pass == Pass::Decode { 1 } else { self.shapes.chunk_len };

@@ -1,32 +1,9 @@
-//! The report as one HTML page that needs nothing else: no script runs, nothing is fetched, light and dark are both legible.
-//! The whole JSON lies in it too, so that whoever receives the page has every figure.
+//! The report as one HTML page.
 
 use std::fmt::Write as _;
 
-use guanaco_engine::gpu::Tier;
-
 use super::report::{CaseResult, Report, number};
-use crate::cli::devices::size;
-
-const STYLE: &str = "\
-:root { color-scheme: light dark; --ink: #1c2321; --paper: #fbfaf7; --line: #d9d5cb; --soft: #6a6f6c; --good: #2e7d4f;
-  --bad: #b3261e; --track: #e9e6de; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e4de; --paper: #171a19; --line: #3a3f3d; --soft: #a0a5a2;
-  --good: #6fbf8f; --bad: #ff8a80; --track: #2b302e; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 2rem auto;
-  max-width: 72rem; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
-.verdict { font-size: 1.2rem; font-weight: 600; margin: .5rem 0 1.5rem; }
-.good { color: var(--good); } .bad { color: var(--bad); }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-th { color: var(--soft); font-weight: 600; } .facts th { width: 14rem; }
-.n { text-align: right; white-space: nowrap; } .why { color: var(--bad); overflow-wrap: anywhere; }
-.bar { display: inline-block; width: 8rem; height: .6rem; background: var(--track); border-radius: .3rem; overflow: hidden; }
-.bar i { display: block; height: 100%; background: var(--good); } .bar.bad i { background: var(--bad); }
-.soft, footer { color: var(--soft); } footer { margin: 2rem 0; }
-";
+use crate::cli::page::{adapter, begin, end, escape, features, table_of_facts};
 
 /// The page.
 pub fn page(report: &Report) -> String {
@@ -37,14 +14,8 @@ pub fn page(report: &Report) -> String {
 }
 
 fn write(page: &mut String, report: &Report) -> std::fmt::Result {
-    let (name, all, failed) = (escape(&report.adapter.name), report.cases.len(), report.failed());
-    write!(
-        page,
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>Guanaco conformance: {name}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
-         <h1>Guanaco conformance: {name}</h1>\n"
-    )?;
+    let (all, failed) = (report.cases.len(), report.failed());
+    begin(page, &format!("Guanaco conformance: {}", report.adapter.name), "")?;
     let class = if report.passed { "good" } else { "bad" };
     let verdict = if report.passed { "Passed" } else { "Failed" };
     writeln!(page, "<p class=\"verdict {class}\">{verdict}: {} of {all} cases are right.</p>", all - failed)?;
@@ -54,27 +25,15 @@ fn write(page: &mut String, report: &Report) -> std::fmt::Result {
     facts(page, report)?;
     summary(page, report)?;
     cases(page, report)?;
-    // `<` is written as an escape, so that no text in it can end the element.
-    let json = serde_json::to_string(report).unwrap_or_default().replace('<', "\\u003c");
-    write!(
-        page,
-        "<footer>Written by <code>guanaco conformance --html</code>. The error of a case is the normalised mean squared error \
-         of its outputs, Σ(y − ref)² / Σ ref², against a reference in double precision; each bar is on a logarithmic scale of \
-         eight decades, and full at the limit.</footer>\n\
-         <script type=\"application/json\" id=\"report\">{json}</script>\n</body>\n</html>\n"
-    )
+    let footer = "Written by <code>guanaco conformance --html</code>. The error of a case is the normalised mean squared error \
+                  of its outputs, Σ(y − ref)² / Σ ref², against a reference in double precision; each bar is on a logarithmic \
+                  scale of eight decades, and full at the limit.";
+    end(page, footer, report)
 }
 
 fn facts(page: &mut String, report: &Report) -> std::fmt::Result {
-    let (adapter, tier) = (&report.adapter, &report.tier);
-    let mut rows = vec![
-        ("Adapter", adapter.name.clone()),
-        ("Kind", format!("{}, {}", adapter.kind, adapter.backend)),
-        ("Vendor : device", format!("{:04x}:{:04x}", adapter.vendor, adapter.device)),
-        ("Driver", adapter.driver.clone()),
-        ("Program", format!("guanaco {}, {} {}", report.engine, report.platform.os, report.platform.arch)),
-    ];
-    rows.extend(features(tier));
+    let mut rows = adapter(&report.adapter, &report.engine, &report.platform);
+    rows.extend(features(&report.tier));
     if report.baseline_only {
         rows.push(("Restricted to", "the portable baseline: optional features were left out".to_owned()));
     }
@@ -82,33 +41,7 @@ fn facts(page: &mut String, report: &Report) -> std::fmt::Result {
     if !report.filter.is_empty() {
         rows.push(("Restricted to", format!("kernels with “{}” in their name", report.filter)));
     }
-    page.push_str("<h2>Adapter</h2>\n<div class=\"scroll\"><table class=\"facts\">\n");
-    for (what, value) in rows {
-        writeln!(page, "<tr><th>{what}</th><td>{}</td></tr>", escape(&value))?;
-    }
-    page.push_str("</table></div>\n");
-    Ok(())
-}
-
-fn features(tier: &Tier) -> Vec<(&'static str, String)> {
-    let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
-    let subgroup = match tier.subgroup {
-        None => "no".to_owned(),
-        Some((min, max)) if min == max => min.to_string(),
-        Some((min, max)) => format!("{min} to {max}"),
-    };
-    vec![
-        ("f16 in shaders", yes(tier.f16)),
-        ("Subgroups", subgroup),
-        ("Cooperative matrices", tier.coop_text()),
-        ("Timestamps", yes(tier.timestamps)),
-        ("Largest binding", size(tier.max_binding)),
-        ("Largest buffer", size(tier.max_buffer)),
-        ("Workgroup", format!("{} invocations, {}", tier.max_invocations, size(tier.max_workgroup_bytes.into()))),
-        ("Storage buffers", format!("{} a shader", tier.max_storage_buffers)),
-        ("Workgroups", format!("{} along one dimension", tier.max_workgroups)),
-        ("Offset alignment", size(tier.offset_alignment.into())),
-    ]
+    table_of_facts(page, "Adapter", &rows)
 }
 
 fn summary(page: &mut String, report: &Report) -> std::fmt::Result {
@@ -173,23 +106,6 @@ fn bar(case: &CaseResult) -> String {
     let percent = (100.0 * (1.0 + share.log10() / 8.0)).clamp(0.0, 100.0);
     let class = if case.failure.is_some() { "bar bad" } else { "bar" };
     format!("<span class=\"{class}\"><i style=\"width:{percent:.0}%\"></i></span>")
-}
-
-/// `text` as HTML text and attribute value: what a driver says of itself is not trusted.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c if c.is_control() && !c.is_whitespace() => escaped.push('\u{FFFD}'),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

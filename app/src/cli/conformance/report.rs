@@ -223,11 +223,11 @@ impl fmt::Display for Report {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A report of an adapter with an awkward name.
-    pub(in crate::cli::conformance) fn report(cases: &[(&str, f64, Option<&str>)]) -> Report {
+    pub(crate) fn report(cases: &[(&str, f64, Option<&str>)]) -> Report {
         let outcomes: Vec<CaseResult> = cases
             .iter()
             .map(|(case, nmse, failure)| CaseResult {
