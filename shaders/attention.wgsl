@@ -13,8 +13,8 @@
 //
 // Before, a query and head had a workgroup, in which each invocation walked its own keys and added up its own output in private
 // memory. Predicted: an eighth of the loads, and no private array, which software drivers gather and scatter. Measured, stock
-// lavapipe, CPU time on one core, a chunk of 32 tokens of the whole model: 110M behind 2016 tokens 2.15 s to 0.78 s, behind 4064
-// 3.75 s to 1.05 s (0.6 s of it the matrices); 1.1B (32/4 heads) behind 4064 19.6 s to 6.8 s (5.7 s).
+// lavapipe, CPU time on one core, a chunk of 32 tokens of the whole model: 110M behind 2016 tokens 1.87 s to 0.65 s, behind 4064
+// 3.48 s to 0.80 s (0.6 s of it the matrices); 1.1B (32/4 heads) behind 4064 19.6 s to 6.8 s (5.7 s).
 // Lost: every invocation reading all rows' queries at one address in place of its own row's, which is passed around: 7 against 16
 // GFLOP/s. A load costs there what it costs, whatever its address.
 #ifdef cpu

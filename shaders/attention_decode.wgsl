@@ -10,12 +10,15 @@
 // cpu_subgroup: a workgroup is one subgroup and takes one query head. Each invocation scores two keys, then adds up eight elements
 // of the output; the weights are passed around by subgroupBroadcast. Longer heads take several workgroups. Where four heads or more
 // share a key there, `attention` decodes: they fill its rows.
+//
 // Measured, stock lavapipe, CPU time on one core, a token at 4096 (at 128) of the whole model, against the kernel that served
-// prefill and decode before: 110M 150 (80) ms to 140 (75) ms; 1.1B, by `attention`, 980 (580) ms to 610 (570) ms.
+// prefill and decode before: 110M 170 (90) ms to 120 (80) ms; 1.1B, by `attention`, 1030 (600) ms to 600 (580) ms. The
+// subgroup and split variants have not met a GPU yet.
 #ifdef cpu
 #import attention_decode_cpu
 #else
 #import attention_split
+#import workgroup_vec4
 
 override WORKGROUP: u32 = 64;
 const HEADS = 4u;
@@ -24,76 +27,6 @@ const KEYS = 256u;
 var<workgroup> q_tile: array<vec4<f32>, 256>; // (HEADS, cols)
 var<workgroup> p_tile: array<vec4<f32>, 256>; // (KEYS) a weight for each head
 var<workgroup> partial_rows: array<vec4<f32>, 64>; // (WORKGROUP)
-#ifndef subgroup
-var<workgroup> sums: array<vec4<f32>, 64>; // (WORKGROUP)
-#endif
-
-#ifdef subgroup
-struct Place {
-    lane: u32,
-    subgroup: u32,
-    subgroups: u32,
-    within: u32,
-}
-
-fn highest(v: vec4<f32>, place: Place) -> vec4<f32> {
-    let own = subgroupMax(v);
-    workgroupBarrier();
-    if place.within == 0u {
-        partial_rows[place.subgroup] = own;
-    }
-    workgroupBarrier();
-    var top = partial_rows[0];
-    for (var i = 1u; i < place.subgroups; i++) {
-        top = max(top, partial_rows[i]);
-    }
-    return top;
-}
-
-fn total(v: vec4<f32>, place: Place) -> vec4<f32> {
-    let own = subgroupAdd(v);
-    workgroupBarrier();
-    if place.within == 0u {
-        partial_rows[place.subgroup] = own;
-    }
-    workgroupBarrier();
-    var sum = partial_rows[0];
-    for (var i = 1u; i < place.subgroups; i++) {
-        sum += partial_rows[i];
-    }
-    return sum;
-}
-#else
-struct Place {
-    lane: u32,
-}
-
-fn highest(v: vec4<f32>, place: Place) -> vec4<f32> {
-    workgroupBarrier();
-    sums[place.lane] = v;
-    for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if place.lane < half {
-            sums[place.lane] = max(sums[place.lane], sums[place.lane + half]);
-        }
-    }
-    workgroupBarrier();
-    return sums[0];
-}
-
-fn total(v: vec4<f32>, place: Place) -> vec4<f32> {
-    workgroupBarrier();
-    sums[place.lane] = v;
-    for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if place.lane < half {
-            sums[place.lane] += sums[place.lane + half];
-        }
-    }
-    workgroupBarrier();
-    return sums[0];
-}
-#endif
 
 // The sum over the invocations that have the same column, for those of the first part.
 fn over_parts(v: vec4<f32>, lane: u32, cols: u32, parts: u32) -> vec4<f32> {
