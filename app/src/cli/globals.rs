@@ -51,7 +51,7 @@ impl Globals {
         Ok(())
     }
 
-    /// The options that the device is opened with: the environment's, and `--adapter` above it.
+    /// The options that the device is opened with: the environment's, `--adapter` above it, and the program's cache.
     ///
     /// # Errors
     /// When `GUANACO_CPU_KERNELS` names a kernel that there is not.
@@ -62,6 +62,7 @@ impl Globals {
         if self.adapter.is_some() {
             options.adapter = self.adapter.clone();
         }
+        options.cache_folder = crate::cache::folder();
         Ok(options)
     }
 

@@ -3,11 +3,12 @@
 //! `adapter` finds and names it, `tier` says what it can do, `context` owns the device and turns every wgpu error into a typed
 //! one, `shader` and `pipeline` hold the kernels' texts and compiled forms, `buffer` and `staging` move bytes, `recording` is
 //! the plain list of dispatches that one submit runs, `memory` is the plan that is checked before a model is loaded,
-//! `bandwidth` measures what a decode step is compared with.
+//! `bandwidth` measures what a decode step is compared with, `cache` is what one start keeps for the next.
 
 mod adapter;
 mod bandwidth;
 mod buffer;
+mod cache;
 mod context;
 mod memory;
 mod pipeline;

@@ -64,6 +64,14 @@ fn kernels(format: Format) -> [&'static str; 2] {
     }
 }
 
+/// The names of the kernels that multiply by matrices in these formats.
+pub(crate) fn kernel_names(formats: impl IntoIterator<Item = Format>) -> Vec<&'static str> {
+    let mut names: Vec<_> = formats.into_iter().flat_map(kernels).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
 fn chosen(gpu: &Gpu, name: &str) -> Result<(Launch, Twin)> {
     let kernel = named(name)?;
     Ok((preferred_of(gpu, kernel)?, kernel.twin))

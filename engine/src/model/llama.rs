@@ -23,7 +23,6 @@ use super::{Config, Forward, Pass};
 use crate::error::{Error, Result};
 use crate::file::RopeLayout;
 use crate::gpu::{Buffer, Gpu, MemoryPlan, Recording, Role};
-use crate::kernels::Step;
 use crate::kernels::attention::{self, Attention};
 use crate::kernels::embed::Embed;
 use crate::kernels::linear::{self, Linear};
@@ -31,6 +30,7 @@ use crate::kernels::lora_merge;
 use crate::kernels::rms_norm::{self, RmsNorm};
 use crate::kernels::rope_kv::{self, RopeKv};
 use crate::kernels::swiglu::{self, SwiGlu};
+use crate::kernels::{Step, prepare};
 use crate::kv_cache::KvCache;
 use crate::weights::names::{Resolved, Role as Name, resolve};
 use crate::weights::{Matrix, ResolvedTensor, Sources, Uploader, padded};
@@ -174,10 +174,16 @@ impl Llama {
         let mut report = |done| progress(LoadProgress { done, total });
         let uploader = Uploader::new(&gpu, sources, plan::slot_bytes(&config), &mut report)?;
         let loader = Loader { gpu: &gpu, config: &config, shapes, tensors: &tensors, uploader };
-        let loaded = loader.load(checkpoint.rope_layout());
+        // Kernels are compiled and tested while the weights stream.
+        let names = kernel_names(&tensors);
+        let loaded = std::thread::scope(|scope| {
+            scope.spawn(|| prepare(&gpu, &names));
+            loader.load(checkpoint.rope_layout())
+        });
         let (cache, scratch, parts) = loaded.map_err(|error| plan::with_figures(error, &memory))?;
         let Parts { embed, layers, final_norm, lm_head, head } = parts;
         let read_bytes = tensors.device_bytes() - tensors.table_bytes();
+        gpu.keep_cache();
         Ok(Self {
             gpu,
             config,
@@ -331,6 +337,14 @@ impl Forward for Llama {
     fn copy_slot(&mut self, from: usize, to: usize, len: usize) -> Result<()> {
         self.cache.copy_slot(&self.gpu, from, to, len)
     }
+}
+
+/// The kernels that a model of `tensors` is bound to; those of LoRAs are left to when they are met.
+fn kernel_names(tensors: &Resolved) -> Vec<&'static str> {
+    let mut names = linear::kernel_names(tensors.matrix_formats());
+    names.extend(["attention", "embed", "rms_norm", "rope_kv", "swiglu"]);
+    names.extend(tensors.is_sorted().then_some("gather"));
+    names
 }
 
 /// The parameters of every norm of the model.
@@ -498,5 +512,28 @@ impl<'a> Loader<'a> {
     /// The tensors of these names that the checkpoint has; biases may be absent, and `resolve` has found all others.
     fn named(&self, names: &[Name], layer: Option<usize>) -> Vec<&'a ResolvedTensor> {
         names.iter().filter_map(|name| self.tensors.get(*name, layer)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::{Llama, LoadOptions, Sources, kernel_names, prepare, resolve};
+    use crate::file::Checkpoint;
+    use crate::gpu::{Gpu, GpuOptions};
+
+    #[test]
+    fn what_a_model_is_bound_to_is_what_was_prepared() {
+        let open = || Gpu::open(GpuOptions::from_env()).map_err(|error| eprintln!("skipped: {error}")).ok();
+        let (Some(ahead), Some(bound)) = (open(), open()) else { return };
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/models/rope_linear");
+        let checkpoint = Checkpoint::open(&folder).unwrap();
+        let model =
+            Llama::load(Arc::new(bound), &checkpoint, &LoadOptions::default(), &mut |_| {}).expect("the model loads");
+        let tensors = resolve(Sources::from(&checkpoint), &model.config().dims()).unwrap();
+        prepare(&ahead, &kernel_names(&tensors));
+        assert_eq!(ahead.compiled(), model.gpu().compiled());
     }
 }
