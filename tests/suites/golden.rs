@@ -207,7 +207,12 @@ fn check_split(dir: &Path) -> Outcome {
     ensure!(split.dispatches_per_token() > whole.dispatches_per_token(), "nothing was split");
     ensure!(run(&mut split, 0, prompt)? == run(&mut whole, 0, prompt)?, "the logits of a split model differ");
     let last = prompt.len();
-    ensure!(run(&mut split, last, &[7])? == run(&mut whole, last, &[7])?, "the next token's logits differ");
+    ensure!(
+        run(&mut split, last, &[7])? == run(&mut whole, last, &[7])?,
+        "the next token's logits differ; {:?} {:?}",
+        split.gpu().fallbacks(),
+        whole.gpu().fallbacks()
+    );
     Ok(())
 }
 

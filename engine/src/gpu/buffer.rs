@@ -40,6 +40,9 @@ impl Buffer {
     }
 }
 
+/// For the answer to a map request once the work before it is done.
+const ANSWER_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
+
 impl Gpu {
     /// A buffer of `bytes` (rounded up to 16), zero until written.
     ///
@@ -122,7 +125,8 @@ impl Gpu {
         let range = 0..bytes.max(4).next_multiple_of(4);
         staging.raw.map_async(wgpu::MapMode::Read, range.clone(), move |result| _ = sender.send(result));
         self.wait(during, None)?;
-        match receiver.try_recv() {
+        // Another thread's wait may have taken the answer along, and be about to give it.
+        match receiver.recv_timeout(ANSWER_LIMIT) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(failed(error.to_string())),
             Err(_) => return Err(failed("the map request was never answered".to_owned())),
