@@ -1,5 +1,6 @@
 //! The program around the engine: the command line, and the worker that it shares with every other front end.
 
+pub mod cache;
 pub mod chat;
 pub mod checkpoint;
 pub mod cli;

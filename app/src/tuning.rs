@@ -59,13 +59,13 @@ pub fn open(options: GpuOptions) -> guanaco_engine::Result<Gpu> {
     Ok(gpu)
 }
 
-/// The file of an adapter, in the user's cache folder; None without a home folder.
+/// The file of an adapter, in the folder of what is kept between runs, if there is one.
 pub fn file(adapter: &AdapterFacts) -> Option<PathBuf> {
-    let dirs = directories::ProjectDirs::from("", "", "guanaco")?;
+    let folder = crate::cache::folder()?;
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     let name: String = adapter.name.chars().take(64).map(plain).collect();
     let AdapterFacts { backend, vendor, device, .. } = adapter;
-    Some(dirs.cache_dir().join("tune").join(format!("{backend}-{vendor:04x}-{device:04x}-{name}.json")))
+    Some(folder.join("tune").join(format!("{backend}-{vendor:04x}-{device:04x}-{name}.json")))
 }
 
 /// What the file at `path` says for `adapter`.

@@ -1,9 +1,6 @@
-// One measurement by llama.cpp, in the manner of `guanaco bench`: each run starts from an empty cache, takes a prompt of P tokens
-// and decodes N tokens behind it, greedily. A short run before them is not counted.
+// One measurement by llama.cpp; the command line is that of every worker (engines.py).
 //
-//     llama-worker cpu|vulkan MODEL.gguf P N RUNS THREADS GREEDY ID,ID,...
-//
-// Prints one JSON line: seconds to load, tok/s run by run, the device, and GREEDY ids after the given ones.
+//     llama-worker cpu|vulkan MODEL.gguf CONTEXT P N RUNS THREADS LIMIT GREEDY ID,ID,...
 #include "ggml-backend.h"
 #include "llama.h"
 #include <algorithm>
@@ -16,6 +13,9 @@
 #include <vector>
 
 using Tokens = std::vector<llama_token>;
+
+// Tokens of the run that does not count.
+static const int WARM_UP = 64;
 
 static llama_context * context;
 static int n_vocab;
@@ -43,14 +43,16 @@ static void list(const char * name, const std::vector<double> & values) {
 }
 
 int main(int argc, char ** argv) {
-    if (argc != 9) {
-        fprintf(stderr, "usage: llama-worker cpu|vulkan MODEL.gguf P N RUNS THREADS GREEDY ID,ID,...\n");
+    if (argc != 11) {
+        fprintf(stderr, "usage: llama-worker cpu|vulkan MODEL.gguf CONTEXT P N RUNS THREADS LIMIT GREEDY ID,ID,...\n");
         return 2;
     }
     const bool cpu = std::string(argv[1]) == "cpu";
-    const int p = atoi(argv[3]), n = atoi(argv[4]), runs = atoi(argv[5]), threads = atoi(argv[6]), n_greedy = atoi(argv[7]);
+    const int n_ctx = atoi(argv[3]), n = atoi(argv[5]), runs = atoi(argv[6]), threads = atoi(argv[7]), n_greedy = atoi(argv[9]);
+    const double limit = atof(argv[8]);
+    int p = atoi(argv[4]), n_decoded = n;
     Tokens ids;
-    std::stringstream given(argv[8]);
+    std::stringstream given(argv[10]);
     for (std::string id; std::getline(given, id, ',');) ids.push_back(atoi(id.c_str()));
 
     const double start = now();
@@ -69,7 +71,7 @@ int main(int argc, char ** argv) {
     }
     if (!cpu && device == "CPU") {
         fprintf(stderr, "llama.cpp sees no Vulkan device; is GGML_VK_VISIBLE_DEVICES set?\n");
-        return 2;
+        return 3;
     }
     ggml_backend_dev_t none[] = {nullptr};
     auto model_params = llama_model_default_params();
@@ -78,7 +80,7 @@ int main(int argc, char ** argv) {
     llama_model * model = llama_model_load_from_file(argv[2], model_params);
     if (!model) return 2;
     auto params = llama_context_default_params();
-    params.n_ctx = uint32_t(std::max(p + n, int(ids.size()) + n_greedy)) + 1;
+    params.n_ctx = uint32_t(n_ctx);
     params.n_batch = params.n_ubatch = 512;
     params.n_threads = params.n_threads_batch = threads;
     context = llama_init_from_model(model, params);
@@ -88,28 +90,41 @@ int main(int argc, char ** argv) {
 
     Tokens prompt(p);
     for (int i = 0; i < p; i++) prompt[i] = (100 + 7 * i) % n_vocab;
-    step({prefill(Tokens(prompt.begin(), prompt.begin() + std::min(p, 64)))});
+    if (runs > 0) {
+        // A Vulkan device compiles its shaders in the first run, so that the estimate is of a second.
+        const Tokens start(prompt.begin(), prompt.begin() + std::min(p, WARM_UP));
+        step({prefill(start)});
+        const double begin = now();
+        prefill(start);
+        const double took = (now() - begin) / double(start.size());
+        if (took * p > limit) p = std::min(p, std::max(WARM_UP, int(limit / took) / WARM_UP * WARM_UP));
+        prompt.resize(p);
+    }
     std::vector<double> prefill_rates, decode_rates;
     for (int run = 0; run < runs; run++) {
         const double begin = now();
         llama_token last = prefill(prompt);
         const double middle = now();
-        for (int i = 0; i < n; i++) last = step({last});
+        int steps = 0;
+        for (; steps < n && (steps == 0 || now() - middle < limit); steps++) last = step({last});
         prefill_rates.push_back(p / (middle - begin));
-        if (n > 0) decode_rates.push_back(n / (now() - middle));
+        if (n > 0) decode_rates.push_back(steps / (now() - middle));
+        n_decoded = std::min(n_decoded, steps);
     }
     Tokens greedy;
+    const double begin = now();
     if (n_greedy > 0) greedy = {prefill(ids)};
-    while (int(greedy.size()) < n_greedy) greedy.push_back(step({greedy.back()}));
+    while (int(greedy.size()) < n_greedy && now() - begin < limit) greedy.push_back(step({greedy.back()}));
 
     printf("{\"load_s\": %.4f, ", load);
     list("prefill", prefill_rates);
     list("decode", decode_rates);
     std::string name;
     for (char c : device) name += c == '"' || c == '\\' || uint8_t(c) < 32 ? ' ' : c;
-    printf("\"device\": \"%s\", \"greedy\": [", name.c_str());
+    printf("\"prefill_tokens\": %d, \"decode_tokens\": %d, \"device\": \"%s\", \"greedy\": [", p, n_decoded, name.c_str());
     for (size_t i = 0; i < greedy.size(); i++) printf("%s%d", i ? ", " : "", greedy[i]);
     printf("]}\n");
+    fflush(stdout);
     llama_free(context);
     llama_model_free(model);
 }

@@ -20,6 +20,7 @@ fn main() -> ExitCode {
     let mut suite = Suite::new();
     usage(&mut suite);
     embedded(&mut suite);
+    cache(&mut suite);
     bad_input(&mut suite);
     quantize::cases(&mut suite);
     bench::cases(&mut suite);
@@ -38,8 +39,8 @@ fn main() -> ExitCode {
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_guanaco"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // What was tuned on this machine rounds otherwise.
-    command.env("GUANACO_UNTUNED", "1");
+    // What was tuned on this machine rounds otherwise. Neither read nor write the cache of who runs the tests.
+    command.env("GUANACO_UNTUNED", "1").env("GUANACO_CACHE", "");
     command
 }
 
@@ -86,6 +87,39 @@ fn fail(output: &Output, code: i32) -> anyhow::Result<String> {
 fn errors(stderr: &str) -> Vec<&str> {
     // libwayland prints its own, without a desktop.
     stderr.lines().filter(|line| line.starts_with("error: ") && !line.contains("XDG_RUNTIME_DIR")).collect()
+}
+
+/// What a start keeps for the next one changes nothing but the time.
+fn cache(suite: &mut Suite) {
+    suite.case("cache: the same tokens from a first, a second and a damaged start", || {
+        let folder = tempfile::tempdir()?;
+        let kept = folder.path().join("new").join("cache");
+        let start = || -> anyhow::Result<(Value, String)> {
+            let mut command = command(&["generate", "--ids", "1,2,3", "--greedy", "--max-new-tokens", "4", "--json"]);
+            let output = command.env("GUANACO_CACHE", &kept).output()?;
+            let out: Value = serde_json::from_str(&succeed(&output)?)?;
+            Ok((out["ids"].clone(), text(&output.stderr)))
+        };
+        let (ids, first) = start()?;
+        let files: Vec<_> = std::fs::read_dir(&kept)?.collect::<std::io::Result<_>>()?;
+        ensure!(files.len() == 1, "{} files were kept", files.len());
+        let (again, second) = start()?;
+        ensure!(again == ids, "{ids} and then {again}");
+        ensure!(!(first + &second).contains("earlier start"), "a note on a file that is whole: {second}");
+        let mut bytes = std::fs::read(files[0].path())?;
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(files[0].path(), &bytes)?;
+        let (damaged, note) = start()?;
+        ensure!(damaged == ids, "{ids} and then {damaged}");
+        ensure!(note.contains("an earlier start") && note.contains("damaged"), "no note: {note}");
+        ensure!(std::fs::read(files[0].path())? != bytes, "the damaged file was left as it was");
+        std::fs::remove_dir_all(&kept)?;
+        // A folder that cannot be.
+        std::fs::write(&kept, "a file")?;
+        ensure!(start()?.0 == ids, "other tokens without a cache");
+        Ok(())
+    });
 }
 
 fn usage(suite: &mut Suite) {

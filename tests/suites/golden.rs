@@ -226,7 +226,11 @@ fn check_split(dir: &Path) -> Outcome {
     // On a GPU a matrix whose heads are cut is decoded by other kernels, which norm its input before they multiply.
     let error = relative_l2(&split_next, &whole_next);
     let limit = if whole.gpu().tier().profile == Profile::Gpu { 1e-3 } else { 0.0 };
-    ensure!(error <= limit, "the next token's logits differ: relative L2 {error:.3e}, expected at most {limit:.0e}");
+    let fallbacks = [split.gpu().fallbacks(), whole.gpu().fallbacks()];
+    ensure!(
+        error <= limit,
+        "the next token's logits differ: relative L2 {error:.3e}, at most {limit:.0e}; {fallbacks:?}"
+    );
     Ok(())
 }
 

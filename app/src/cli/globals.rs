@@ -78,7 +78,7 @@ impl Globals {
         Ok(())
     }
 
-    /// The options that the device is opened with: the environment's, and `--adapter` above it.
+    /// The options that the device is opened with: the environment's, `--adapter` above it, and the program's cache.
     ///
     /// # Errors
     /// When `GUANACO_CPU_KERNELS` names a kernel that there is not, or `GUANACO_PREFER` a switch that no variant has.
@@ -90,6 +90,7 @@ impl Globals {
         if self.adapter.is_some() {
             options.adapter = self.adapter.clone();
         }
+        options.cache_folder = crate::cache::folder();
         Ok(options)
     }
 

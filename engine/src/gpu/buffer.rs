@@ -54,6 +54,9 @@ impl Buffer {
     }
 }
 
+/// For the answer to a map request once the work before it is done.
+const ANSWER_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
+
 impl Gpu {
     /// A buffer of `bytes` (rounded up to 16), zero until written.
     ///
@@ -151,7 +154,8 @@ impl Gpu {
     pub(super) fn view<T>(&self, mapping: Mapping, view: impl FnOnce(&[u8]) -> T) -> Result<T> {
         let Mapping { receiver, staging, range, bytes } = mapping;
         let failed = |detail: String| Error::Gpu { during: READING.to_owned(), detail };
-        match receiver.try_recv() {
+        // Another thread's wait may have taken the answer along, and be about to give it.
+        match receiver.recv_timeout(ANSWER_LIMIT) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(failed(error.to_string())),
             Err(_) => return Err(failed("the map request was never answered".to_owned())),

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::adapter::{self, AdapterFacts};
+use super::cache::Cache;
 use super::pipeline::{Launch, Pipeline};
 use super::tier::{Profile, Tier};
 use super::timing::{self, Timing};
@@ -31,6 +32,8 @@ pub struct GpuOptions {
     pub prefer: Option<String>,
     /// Leaves the optional features out, so that the portable baselines run (`GUANACO_BASELINE=1`).
     pub baseline_only: bool,
+    /// Where a start keeps compiled pipelines and the outcome of self-tests for the next one; nothing is kept without.
+    pub cache_folder: Option<std::path::PathBuf>,
 }
 
 impl GpuOptions {
@@ -50,6 +53,7 @@ impl GpuOptions {
             },
             prefer: Some(list("GUANACO_PREFER")).filter(|switch| !switch.is_empty()),
             baseline_only: list("GUANACO_BASELINE") == "1",
+            cache_folder: None,
         }
     }
 }
@@ -71,15 +75,19 @@ pub struct Gpu {
     tier: Tier,
     options: GpuOptions,
     sink: Arc<Mutex<Sink>>,
-    pub(super) pipelines: Mutex<HashMap<Launch, Arc<Pipeline>>>,
+    pub(super) pipelines: Slots<Arc<Pipeline>>,
     /// Variants that were tested on this device, with the reason where one failed.
-    tested: Mutex<HashMap<Launch, Option<String>>>,
+    tested: Slots<Option<String>>,
+    pub(super) cache: Cache,
     /// Measured work per second, in the units of a dispatch's `cost`, of decode steps and of batches: one is bound by memory, the
     /// other by arithmetic. They pace the submits.
     rates: [Mutex<f64>; 2],
     pub(super) timing: Timing,
     pub(super) tuning: Mutex<Tuning>,
 }
+
+/// What is found out once for each launch: who comes second, on another thread, waits for the first at the launch's own lock.
+pub(super) type Slots<T> = Mutex<HashMap<Launch, Arc<Mutex<Option<T>>>>>;
 
 /// One submit stays below this, so that no watchdog resets the GPU (Windows and RADV do after two seconds) and a window on
 /// the same GPU stays fluid.
@@ -127,6 +135,9 @@ impl Gpu {
         } else if tier.has_coop(8) || tier.has_coop(16) {
             features |= coop;
         }
+        if options.cache_folder.is_some() {
+            features |= adapter.features() & wgpu::Features::PIPELINE_CACHE;
+        }
         tier.max_matrix_part = tier.max_matrix_part.min(options.split_above.unwrap_or(u64::MAX));
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("guanaco"),
@@ -154,8 +165,35 @@ impl Gpu {
         // Guesses below what such devices do; the first submits correct them.
         let guess = if tier.profile == Profile::Cpu { 1e9 } else { 5e10 };
         let (pipelines, tested, rates) = (Mutex::default(), Mutex::default(), [guess, 2.0 * guess].map(Mutex::new));
+        let cache = Cache::default();
         let (timing, tuning) = (Timing::default(), Mutex::default());
-        Ok(Self { device, queue, facts, tier, options, sink, pipelines, tested, rates, timing, tuning })
+        let mut gpu =
+            Self { device, queue, facts, tier, options, sink, pipelines, tested, cache, rates, timing, tuning };
+        // Where references run in place of shaders, a self-test tells nothing of these.
+        if let Some(folder) = gpu.options.cache_folder.clone().filter(|_| !gpu.has_cpu_kernels()) {
+            gpu.cache = Cache::open(&gpu, &folder);
+        }
+        Ok(gpu)
+    }
+
+    fn has_cpu_kernels(&self) -> bool {
+        self.options.cpu_kernels.iter().any(|name| !name.is_empty())
+    }
+
+    /// Keeps what this start compiled and tested for the next one, where the options name a folder. It must not matter: what goes
+    /// wrong is only noted.
+    pub fn keep_cache(&self) {
+        if let Err(error) = self.cache.keep() {
+            tracing::warn!("the next start will compile and test again: {error}");
+        }
+    }
+
+    /// What was compiled, sorted.
+    #[cfg(test)]
+    pub(crate) fn compiled(&self) -> Vec<String> {
+        let mut lines: Vec<_> = lock(&self.pipelines).keys().map(|launch| format!("{launch:?}")).collect();
+        lines.sort();
+        lines
     }
 
     /// The adapter.
@@ -173,27 +211,33 @@ impl Gpu {
         &self.options
     }
 
-    /// Whether the variant of `launch` computes rightly on this device; `test` is run once and says why not.
+    /// Whether the variant of `launch` computes rightly on this device; `test` is run once, or was at an earlier start, and says
+    /// why not.
     ///
     /// # Errors
     /// The device is gone.
     pub(crate) fn trusted(&self, launch: &Launch, test: impl FnOnce() -> Option<String>) -> Result<bool> {
-        if let Some(known) = lock(&self.tested).get(launch) {
+        let slot = slot(&self.tested, launch);
+        let mut slot = lock(&slot);
+        if let Some(known) = &*slot {
             return Ok(known.is_none());
         }
-        let failure = test();
+        let failure = if self.cache.has_passed(launch) { None } else { test() };
         self.check("testing kernels")?;
-        if let Some(reason) = &failure {
-            let Launch { kernel, variant, .. } = launch;
-            tracing::warn!("{}: `{kernel}` ({variant}) fails its self-test, using another: {reason}", self.facts.name);
+        match &failure {
+            Some(reason) => {
+                let (name, Launch { kernel, variant, .. }) = (&self.facts.name, launch);
+                tracing::warn!("{name}: `{kernel}` ({variant}) fails its self-test, using another: {reason}");
+            }
+            None => self.cache.passed(launch),
         }
-        Ok(lock(&self.tested).entry(launch.clone()).or_insert(failure).is_none())
+        Ok(slot.insert(failure).is_none())
     }
 
     /// Variants that failed their self-test and were replaced: kernel, variant, reason.
     pub fn fallbacks(&self) -> Vec<String> {
-        let tested = lock(&self.tested);
-        let failed = tested.iter().filter_map(|(launch, failure)| failure.as_ref().map(|failure| (launch, failure)));
+        let tested: Vec<_> = lock(&self.tested).iter().map(|(launch, slot)| (launch.clone(), slot.clone())).collect();
+        let failed = tested.iter().filter_map(|(launch, slot)| Some((launch, lock(slot).clone()??)));
         let mut lines: Vec<_> = failed.map(|(l, why)| format!("{} ({}): {why}", l.kernel, l.variant)).collect();
         lines.sort();
         lines
@@ -277,6 +321,11 @@ impl Gpu {
             detail: format!("{error} after {:.0} s", start.elapsed().as_secs_f64()),
         })
     }
+}
+
+/// The place of `launch` among `slots`, empty at first.
+pub(super) fn slot<T>(slots: &Slots<T>, launch: &Launch) -> Arc<Mutex<Option<T>>> {
+    lock(slots).entry(launch.clone()).or_default().clone()
 }
 
 /// A lock that a panicking holder does not poison: the data are plain values that are whole at every moment.

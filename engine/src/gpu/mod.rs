@@ -4,11 +4,13 @@
 //! one, `shader` and `pipeline` hold the kernels' texts and compiled forms, `buffer` and `staging` move bytes, `recording` is
 //! the plain list of dispatches that one submit runs, `memory` is the plan that is checked before a model is loaded,
 //! `bandwidth` measures what a decode step is compared with, `timing` what each dispatch takes;
-//! `tuning` holds launches that were measured to be faster than those that the engine takes by itself.
+//! `tuning` holds launches that were measured to be faster than those that the engine takes by itself, and `cache` what one start
+//! keeps for the next.
 
 mod adapter;
 mod bandwidth;
 mod buffer;
+mod cache;
 mod context;
 mod coop;
 mod memory;

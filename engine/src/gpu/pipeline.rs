@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::buffer::Buffer;
-use super::context::{Gpu, lock};
+use super::context::{Gpu, lock, slot};
 use super::shader::{Access, Shader, find};
 use super::twin::Twin;
 use crate::error::{Error, Result};
@@ -90,7 +90,9 @@ impl Gpu {
     /// # Errors
     /// [`Error::Kernel`] when there is no such text or the adapter cannot run it; [`Error::Gpu`] when the driver refuses it.
     pub fn pipeline(&self, launch: &Launch) -> Result<Arc<Pipeline>> {
-        if let Some(pipeline) = lock(&self.pipelines).get(launch) {
+        let slot = slot(&self.pipelines, launch);
+        let mut slot = lock(&slot);
+        if let Some(pipeline) = &*slot {
             return Ok(pipeline.clone());
         }
         let Launch { kernel, variant, invocations, overrides } = launch;
@@ -106,9 +108,29 @@ impl Gpu {
         }
         let pipeline =
             self.scoped(&format!("compiling `{kernel}` ({variant})"), || Ok(self.compile(shader, launch)))?;
-        let pipeline = Arc::new(pipeline);
-        lock(&self.pipelines).insert(launch.clone(), pipeline.clone());
-        Ok(pipeline)
+        Ok(slot.insert(Arc::new(pipeline)).clone())
+    }
+
+    /// The backend's store of compiled pipelines, with the `data` of an earlier start in it; None where the backend has none.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] when the data is of another device.
+    pub(super) fn pipeline_cache(&self, data: &[u8]) -> Result<Option<wgpu::PipelineCache>> {
+        if !self.device.features().contains(wgpu::Features::PIPELINE_CACHE) {
+            return Ok(None);
+        }
+        // Drivers trust this data. It was handed out by the same driver on the same adapter, both of which the file's owner names
+        // and wgpu's own header names again; the file's sum tells damage, and it lies in a folder of the user's own. What wgpu
+        // knows to be outdated starts empty.
+        #[expect(unsafe_code, reason = "data of the same adapter and driver, whole by its sum; see above")]
+        let create = || unsafe {
+            self.device.create_pipeline_cache(&wgpu::PipelineCacheDescriptor {
+                label: Some("guanaco"),
+                data: Some(data).filter(|data| !data.is_empty()),
+                fallback: true,
+            })
+        };
+        self.scoped("taking compiled pipelines of an earlier start", || Ok(Some(create())))
     }
 
     fn compile(&self, shader: &'static Shader, launch: &Launch) -> Pipeline {
@@ -158,7 +180,7 @@ impl Gpu {
                 constants: &constants,
                 zero_initialize_workgroup_memory: false,
             },
-            cache: None,
+            cache: self.cache.pipelines.as_ref(),
         });
         Pipeline { raw, layout, shader, launch: launch.clone() }
     }

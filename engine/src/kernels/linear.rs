@@ -5,7 +5,7 @@ use super::matvec::{self, ADD_BIAS, ADD_TO_OUTPUT};
 use super::narrow::Narrow;
 use super::{gather, matmul, named, padded, preferred, preferred_of, uniform};
 use crate::error::Result;
-use crate::gpu::{BoundBuffer, Buffer, Dispatch, Gpu, Launch, Recording, Role, Twin};
+use crate::gpu::{BoundBuffer, Buffer, Dispatch, Gpu, Launch, Recording, Role, Tier, Twin};
 use crate::weights::packed::Format;
 use crate::weights::{LowRank, Matrix, Part};
 
@@ -67,6 +67,19 @@ fn kernels(format: Format) -> [&'static str; 2] {
         Format::Q6 => ["matvec_q6", "matmul_q6"],
         Format::Q8 => ["matvec_q8", "matmul_q8"],
     }
+}
+
+/// The names of the kernels that multiply by matrices in these formats.
+pub(crate) fn kernel_names(formats: impl IntoIterator<Item = Format>) -> Vec<&'static str> {
+    let mut names: Vec<_> = formats.into_iter().flat_map(kernels).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Do the kernels for many tokens take their input in f16 on `tier`?
+pub(crate) fn narrows(tier: &Tier) -> bool {
+    matmul::launches(tier).first().is_some_and(matmul::wants_narrow)
 }
 
 fn chosen(gpu: &Gpu, name: &str) -> Result<(Launch, Twin)> {

@@ -161,6 +161,24 @@ fn preferred_of(gpu: &Gpu, kernel: &Kernel) -> Result<Launch> {
     Err(Error::kernel(kernel.name, "no variant runs on this adapter"))
 }
 
+/// Threads that compile at a time: more than a driver's compiler keeps busy.
+const MAX_THREADS: usize = 8;
+
+/// Compiles what the kernels of these names run on `gpu`, and tests their variants, on several threads. It is only ahead of its
+/// time: what is not among them, or fails here, is compiled and told when it is bound.
+pub fn prepare(gpu: &Gpu, names: &[&str]) {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS).min(names.len());
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let work = || {
+        while let Some(name) = names.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+            if let Err(error) = preferred(gpu, name).and_then(|launch| gpu.pipeline(&launch)) {
+                tracing::debug!("`{name}` was not prepared: {error}");
+            }
+        }
+    };
+    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+}
+
 /// Bytes of a case that the self-test still runs: every shape but the 7B's, so that each loop goes round more than once, each
 /// tile has an edge and more than one workgroup runs, in a few milliseconds a kernel.
 const SELF_TEST_BYTES: usize = 256 << 10;

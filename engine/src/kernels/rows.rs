@@ -4,7 +4,7 @@
 //! `BITS` is that of the weights' format: 16 (f16), 8, 6 or 4.
 
 use super::matvec::Params;
-use super::{Case, Rng, fold, launch, padded, quant};
+use super::{Case, Rng, fold, launch, named, padded, quant};
 use crate::error::Result;
 use crate::gpu::{BoundBuffer, Launch, Profile, Tier, TwinBuffers};
 use crate::weights::packed::Format;
@@ -38,6 +38,15 @@ pub(super) fn kernel_name(stem: &str, format: Format, norm: bool) -> String {
         Format::Q6 => format!("{norm}{stem}_q6"),
         Format::Q8 => format!("{norm}{stem}_q8"),
     }
+}
+
+/// The names of the kernels of `stem` for weights in these formats on `tier`.
+pub(crate) fn kernel_names(stem: &str, formats: Vec<Format>, tier: &Tier) -> Vec<&'static str> {
+    let names = formats.into_iter().filter_map(|format| named(&kernel_name(stem, format, takes_norm(tier))).ok());
+    let mut names: Vec<_> = names.map(|kernel| kernel.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// The variants that run on `tier`, the preferred one first.

@@ -17,25 +17,26 @@
 
 mod ahead;
 pub(super) mod layerwise;
+mod load;
 
 use std::sync::Arc;
+
+use load::{Loader, Parts};
 
 use super::plan::{self, LoadOptions, Shapes};
 use super::{Ahead, Config, Forward, Pass};
 use crate::error::{Error, Result};
-use crate::file::RopeLayout;
-use crate::gpu::{Buffer, Gpu, MemoryPlan, Recording, Role};
-use crate::kernels::Step;
-use crate::kernels::attention::{self, Attention};
+use crate::gpu::{Buffer, Gpu, MemoryPlan, Recording, Role, Tier};
+use crate::kernels::attention::{self, Attention, KvFormat};
 use crate::kernels::embed::Embed;
-use crate::kernels::gate_up::{self, GateUp};
+use crate::kernels::gate_up::GateUp;
 use crate::kernels::linear::{self, Linear};
-use crate::kernels::lora_merge;
-use crate::kernels::qkv::{self, Qkv};
+use crate::kernels::qkv::Qkv;
 use crate::kernels::rms_norm::{self, RmsNorm};
-use crate::kernels::rope_kv::{self, RopeKv};
-use crate::kernels::rows::{self, Norm};
-use crate::kernels::swiglu::{self, SwiGlu};
+use crate::kernels::rope_kv::RopeKv;
+use crate::kernels::rows;
+use crate::kernels::swiglu::SwiGlu;
+use crate::kernels::{Step, prepare};
 use crate::kv_cache::KvCache;
 use crate::weights::names::{Resolved, Role as Name, resolve};
 use crate::weights::{Matrix, ResolvedTensor, Sources, Uploader, padded};
@@ -193,11 +194,17 @@ impl Llama {
         let mut report = |done| progress(LoadProgress { done, total });
         let uploader = Uploader::new(&gpu, sources, plan::slot_bytes(&config), &mut report)?;
         let loader = Loader { gpu: &gpu, config: &config, shapes, tensors: &tensors, uploader };
-        let loaded = loader.load(checkpoint.rope_layout());
+        // Kernels are compiled and tested while the weights stream.
+        let names = kernel_names(&tensors, &config, &shapes, gpu.tier());
+        let loaded = std::thread::scope(|scope| {
+            scope.spawn(|| prepare(&gpu, &names));
+            loader.load(checkpoint.rope_layout())
+        });
         let (cache, scratch, parts) = loaded.map_err(|error| plan::with_figures(error, &memory))?;
         let chooser = ahead::Chooser::new(&gpu, config.vocab_size, &scratch)?;
         let Parts { embed, layers, final_norm, lm_head, head } = parts;
         let read_bytes = tensors.device_bytes() - tensors.table_bytes();
+        gpu.keep_cache();
         Ok(Self {
             gpu,
             config,
@@ -383,6 +390,30 @@ impl Forward for Llama {
     }
 }
 
+/// The kernels that a model of `tensors` is bound to; those of LoRAs are left to when they are met.
+fn kernel_names(tensors: &Resolved, config: &Config, shapes: &Shapes, tier: &Tier) -> Vec<&'static str> {
+    let mut names = linear::kernel_names(tensors.matrix_formats());
+    names.extend(["attention_combine", "embed", "rms_norm", "sample", "swiglu"]);
+    names.extend(tensors.is_sorted().then_some("gather"));
+    names.extend(linear::narrows(tier).then_some("narrow"));
+    match shapes.kv.format {
+        KvFormat::F16 => names.extend(["attention", "attention_decode", "rope_kv"]),
+        KvFormat::Int8 => names.extend(["attention_kv8", "attention_decode_kv8", "rope_kv8"]),
+    }
+    let formats = |roles: &[Name]| {
+        let layers =
+            (0..config.n_layers).flat_map(|layer| roles.iter().filter_map(move |role| tensors.get(*role, Some(layer))));
+        layers.map(ResolvedTensor::format).collect::<Vec<_>>()
+    };
+    if !tensors.is_sorted() && tensors.side_rank() == 0 {
+        names.extend(rows::kernel_names("gate_up", formats(&[Name::GateProj]), tier));
+        if shapes.kv.format == KvFormat::F16 && tensors.get(Name::QBias, Some(0)).is_none() {
+            names.extend(rows::kernel_names("qkv", formats(&[Name::QProj, Name::KProj, Name::VProj]), tier));
+        }
+    }
+    names
+}
+
 /// The parameters of every norm of the model.
 pub(super) fn norm_params(config: &Config, shapes: &Shapes, last_only: bool) -> rms_norm::Params {
     rms_norm::Params {
@@ -393,164 +424,25 @@ pub(super) fn norm_params(config: &Config, shapes: &Shapes, last_only: bool) -> 
     }
 }
 
-/// What a load goes through.
-struct Loader<'a> {
-    gpu: &'a Gpu,
-    config: &'a Config,
-    shapes: Shapes,
-    tensors: &'a Resolved,
-    uploader: Uploader<'a>,
-}
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
 
-/// The bound parts of a model.
-struct Parts {
-    embed: Embed,
-    layers: Vec<Layer>,
-    final_norm: RmsNorm,
-    lm_head: Linear,
-    head: Head,
-}
+    use super::{Llama, LoadOptions, Sources, kernel_names, prepare, resolve};
+    use crate::file::Checkpoint;
+    use crate::gpu::{Gpu, GpuOptions};
 
-impl<'a> Loader<'a> {
-    fn load(mut self, layout: RopeLayout) -> Result<(KvCache, Scratch, Parts)> {
-        let (gpu, config, shapes) = (self.gpu, self.config, self.shapes);
-        let cache = KvCache::new(gpu, shapes.kv)?;
-        let s = Scratch::new(gpu, config, &shapes)?;
-        let rope = self.rope_table()?;
-
-        let table = self.matrix("embed", &[Name::Embed], &[], None)?;
-        let embed = Embed::new(gpu, &table, &s.step, &s.tokens, &s.x)?;
-        let mut layers = Vec::with_capacity(config.n_layers);
-        for layer in 0..config.n_layers {
-            layers.push(self.layer(layer, layout, &cache, &s, &rope)?);
-        }
-        let norm = self.uploader.vector("final_norm", &self.named(&[Name::FinalNorm], None))?;
-        let final_norm =
-            RmsNorm::new(gpu, "final_norm", norm_params(config, &shapes, true), &s.step, &s.x, &norm, &s.last)?;
-        let head = if self.tensors.is_tied() { table } else { self.matrix("lm_head", &[Name::LmHead], &[], None)? };
-        let (y_stride, between) = (config.vocab_size, s.between());
-        let wiring = linear::Wiring { step: &s.step, x: &s.last, y: &s.logits, y_stride, add: false, between };
-        let lm_head = Linear::new(gpu, "lm_head", &head, wiring, false)?;
-        self.uploader.finish()?;
-        let head = Head { norm, matrix: head };
-        Ok((cache, s, Parts { embed, layers, final_norm, lm_head, head }))
-    }
-
-    fn layer(
-        &mut self,
-        layer: usize,
-        layout: RopeLayout,
-        cache: &KvCache,
-        s: &Scratch,
-        rope: &Buffer,
-    ) -> Result<Layer> {
-        let (gpu, config, shapes) = (self.gpu, self.config, self.shapes);
-        let (n_heads, n_kv_heads, head_dim) = (config.n_heads as u32, config.n_kv_heads as u32, config.head_dim as u32);
-        let (head_stride, max_seq_len) = (shapes.kv.head_stride as u32, shapes.kv.max_seq_len as u32);
-        let linear = |label, matrix: &Matrix, x, y, y_stride, add| {
-            let wiring = linear::Wiring { step: &s.step, x, y, y_stride, add, between: s.between() };
-            Linear::new(gpu, label, matrix, wiring, true)
-        };
-        let weights = [Name::QProj, Name::KProj, Name::VProj];
-        let biases = [Name::QBias, Name::KBias, Name::VBias];
-        let qkv_matrix = self.matrix("qkv_proj", &weights, &biases, Some(layer))?;
-        let qkv_proj = linear("qkv_proj", &qkv_matrix, &s.normed, &s.qkv, shapes.qkv, false)?;
-        let o_matrix = self.matrix("o_proj", &[Name::OProj], &[Name::OBias], Some(layer))?;
-        let o_proj = linear("o_proj", &o_matrix, &s.heads, &s.x, shapes.dim, true)?;
-        let (weights, biases) = ([Name::GateProj, Name::UpProj], [Name::GateBias, Name::UpBias]);
-        let gate_up_matrix = self.matrix("gate_up_proj", &weights, &biases, Some(layer))?;
-        let gate_up_proj = linear("gate_up_proj", &gate_up_matrix, &s.normed, &s.gate_up, shapes.gate_up, false)?;
-        let down_matrix = self.matrix("down_proj", &[Name::DownProj], &[Name::DownBias], Some(layer))?;
-        let down_proj = linear("down_proj", &down_matrix, &s.hidden, &s.x, shapes.dim, true)?;
-
-        let [input_gain, post_attention_gain] =
-            [("input_norm", Name::InputNorm), ("post_attention_norm", Name::PostAttentionNorm)]
-                .map(|(label, name)| self.uploader.vector(label, &self.named(&[name], Some(layer))));
-        let (input_gain, post_attention_gain) = (input_gain?, post_attention_gain?);
-        let norm =
-            |label, gain| RmsNorm::new(gpu, label, norm_params(config, &shapes, false), &s.step, &s.x, gain, &s.normed);
-        let norm_within = rows::takes_norm(gpu.tier());
-        let within = |gain| norm_within.then_some(Norm { gain, dim: config.dim, eps: config.rms_eps });
-        let x = if norm_within { &s.x } else { &s.normed };
-        let wiring = gate_up::Wiring { x, norm: within(&post_attention_gain), h: &s.hidden };
-        let gate_up = GateUp::new(gpu, "gate_up", &gate_up_matrix, wiring)?;
-
-        let heads = rope_kv::Heads {
-            n_heads,
-            n_kv_heads,
-            head_dim,
-            head_stride,
-            max_seq_len,
-            qkv_stride: shapes.qkv as u32,
-            interleaved: u32::from(layout == RopeLayout::InterleavedPairs),
-        };
-        let attention_params = attention::Params {
-            n_heads,
-            n_kv_heads,
-            head_dim,
-            head_words: head_stride / 8,
-            max_seq_len,
-            out_stride: shapes.heads as u32,
-            scale: 1.0 / (head_dim as f32).sqrt(),
-            keys_per_split: shapes.split.0,
-            max_splits: shapes.split.1,
-        };
-        let (mut fused, mut rotations, mut attentions) = (Vec::new(), Vec::new(), Vec::new());
-        for slot in 0..shapes.kv.n_slots {
-            // A cache of one layer serves layers that are run one by one.
-            let cache = cache.layer(slot, layer % shapes.kv.n_layers.max(1))?;
-            let wiring = rope_kv::Wiring { step: &s.step, qkv: &s.qkv, rope, q_out: &s.q, cache };
-            rotations.push(RopeKv::new(gpu, "rope_kv", heads, wiring)?);
-            let norm = within(&input_gain);
-            let wiring = qkv::Wiring { step: &s.step, x, norm, rope, q_out: &s.q, cache };
-            fused.extend(Qkv::new(gpu, "qkv", &qkv_matrix, heads, wiring)?);
-            let wiring = attention::Wiring { step: &s.step, q: &s.q, cache, partial: &s.partial, out: &s.heads };
-            attentions.push(Attention::new(gpu, "attention", attention_params, wiring)?);
-        }
-        let swiglu_params = swiglu::Params {
-            hidden_dim: config.hidden_dim as u32,
-            in_stride: shapes.gate_up as u32,
-            out_stride: shapes.hidden as u32,
-        };
-        Ok(Layer {
-            qkv: fused,
-            gate_up,
-            norm_within,
-            input_norm: norm("input_norm", &input_gain)?,
-            qkv_proj,
-            rope_kv: rotations,
-            attention: attentions,
-            o_proj,
-            post_attention_norm: norm("post_attention_norm", &post_attention_gain)?,
-            gate_up_proj,
-            swiglu: SwiGlu::new(gpu, "swiglu", swiglu_params, &s.step, &s.gate_up, &s.hidden)?,
-            down_proj,
-        })
-    }
-
-    /// The tensors of these names on the device, one below the other, with what LoRAs change in them.
-    fn matrix(&mut self, label: &str, weights: &[Name], biases: &[Name], layer: Option<usize>) -> Result<Matrix> {
-        let (weights, biases) = (self.named(weights, layer), self.named(biases, layer));
-        let matrix = self.uploader.matrix(label, &weights, &biases)?;
-        lora_merge::merge(self.gpu, &matrix)?;
-        Ok(matrix)
-    }
-
-    /// cos and sin of every position: (max_seq_len, head_dim / 2, 2) f32. The angles are computed in f64: WGSL promises no
-    /// precision for large ones.
-    fn rope_table(&mut self) -> Result<Buffer> {
-        let inv_freq = self.config.rope_inv_freq_for(self.shapes.kv.max_seq_len);
-        self.uploader.table("rope", self.shapes.kv.max_seq_len, inv_freq.len() * 8, |positions, bytes| {
-            let angles = positions.flat_map(|pos| inv_freq.iter().map(move |freq| pos as f64 * f64::from(*freq)));
-            for (angle, pair) in angles.zip(bytes.chunks_exact_mut(8)) {
-                let (sin, cos) = angle.sin_cos();
-                pair.copy_from_slice(bytemuck::cast_slice(&[cos as f32, sin as f32]));
-            }
-        })
-    }
-
-    /// The tensors of these names that the checkpoint has; biases may be absent, and `resolve` has found all others.
-    fn named(&self, names: &[Name], layer: Option<usize>) -> Vec<&'a ResolvedTensor> {
-        names.iter().filter_map(|name| self.tensors.get(*name, layer)).collect()
+    #[test]
+    fn what_a_model_is_bound_to_is_what_was_prepared() {
+        let open = || Gpu::open(GpuOptions::from_env()).map_err(|error| eprintln!("skipped: {error}")).ok();
+        let (Some(ahead), Some(bound)) = (open(), open()) else { return };
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/models/rope_linear");
+        let checkpoint = Checkpoint::open(&folder).unwrap();
+        let model =
+            Llama::load(Arc::new(bound), &checkpoint, &LoadOptions::default(), &mut |_| {}).expect("the model loads");
+        let tensors = resolve(Sources::from(&checkpoint), &model.config().dims()).unwrap();
+        prepare(&ahead, &kernel_names(&tensors, model.config(), &model.shapes, ahead.tier()));
+        assert_eq!(ahead.compiled(), model.gpu().compiled());
     }
 }

@@ -84,6 +84,21 @@ pub fn convert_rows(
     Ok(())
 }
 
+/// The bytes of the rows `rows` of `view`, where [`convert_rows`] to fp16 would only copy them; None where it has more to do, or a
+/// value to complain of.
+///
+/// # Errors
+/// As [`TensorView::data`].
+pub fn rows_as_stored<'a>(view: &TensorView<'a>, rows: Range<usize>, padded_cols: usize) -> Result<Option<&'a [u8]>> {
+    let plain = view.dtype == Dtype::F16 && view.strides().is_none();
+    if !plain || view.rows_cols().is_none_or(|(_, cols)| cols != padded_cols) {
+        return Ok(None);
+    }
+    let row_bytes = padded_cols * Target::F16.size();
+    let bytes = view.data()?.get(rows.start * row_bytes..rows.end * row_bytes);
+    Ok(bytes.filter(|bytes| !has_bad_f16(halves(bytes))))
+}
+
 /// The stored elements of a tensor, row by row.
 struct RowSource<'a> {
     data: &'a [u8],
@@ -253,6 +268,27 @@ mod tests {
         assert_eq!(same, bytes(&all, |bits| bits.to_le_bytes()));
         let wide = convert(&checkpoint, 0..2, cols, Target::F32).unwrap();
         assert_eq!(wide, bytes(&all, |bits| f16::from_bits(*bits).to_f32().to_le_bytes()));
+    }
+
+    #[test]
+    fn rows_that_would_only_be_copied_are_given_as_they_are() {
+        let good = bytes(&[1.0_f32; 32], |x| f16::from_f32(*x).to_le_bytes());
+        let given = |checkpoint: &Checkpoint, rows: Range<usize>, padded_cols| {
+            let rows = rows_as_stored(&checkpoint.tensor("t").unwrap(), rows, padded_cols).unwrap();
+            rows.map(<[u8]>::to_vec)
+        };
+        let plain = checkpoint("F16", &[4, 8], &good);
+        assert_eq!(given(&plain, 1..3, 8), Some(convert(&plain, 1..3, 8, Target::F16).unwrap()));
+        assert_eq!(given(&plain, 1..3, 16), None, "rows with padding");
+        assert_eq!(given(&checkpoint("BF16", &[4, 8], &good), 1..3, 8), None, "another type");
+        assert_eq!(given(&plain, 3..5, 8), None, "beyond the end");
+        for bad in [f16::NAN, f16::INFINITY, f16::NEG_INFINITY] {
+            let mut data = good.clone();
+            data[40..42].copy_from_slice(&bad.to_le_bytes());
+            let damaged = checkpoint("F16", &[4, 8], &data);
+            assert_eq!(given(&damaged, 2..3, 8), None, "{bad}");
+            assert!(given(&damaged, 0..2, 8).is_some() && given(&damaged, 3..4, 8).is_some());
+        }
     }
 
     #[test]

@@ -284,6 +284,11 @@ impl Resolved {
         bytes.into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(" + ")
     }
 
+    /// The format of each matrix on the device.
+    pub(crate) fn matrix_formats(&self) -> impl Iterator<Item = super::packed::Format> {
+        self.tensors.iter().filter(|tensor| Self::is_matrix(tensor)).map(ResolvedTensor::format)
+    }
+
     /// Whether the head is the embedding. A LoRA may have untied what `config.json` ties.
     pub fn is_tied(&self) -> bool {
         self.get(Role::LmHead, None).is_none()

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::convert::{Target, convert_rows};
+use super::convert::{Target, convert_rows, rows_as_stored};
 use super::gptq::Gptq;
 use super::lora::{Delta, Lora};
 use super::names::Role;
@@ -147,6 +147,19 @@ impl ResolvedTensor {
             }
         }
         Ok(())
+    }
+
+    /// The rows `rows`, where the layout on the device is that of the file: then [`ResolvedTensor::pack`] would only copy them.
+    ///
+    /// # Errors
+    /// As [`ResolvedTensor::pack`].
+    pub fn packed<'a>(&self, sources: Sources<'a>, rows: Range<usize>) -> Result<Option<&'a [u8]>> {
+        match &self.stored {
+            Stored::Plain(_) if self.format() == Format::F16 => {
+                rows_as_stored(&self.view(sources)?, rows, padded(self.cols))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Converts the rows `rows` into `dst`, each of `padded_cols` elements, whatever they are stored as; columns in the order

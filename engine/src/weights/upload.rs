@@ -114,7 +114,7 @@ impl<'a> Uploader<'a> {
             let n = per_slot.min(rows - first);
             self.ring.upload(&buffer, (first * row_bytes) as u64, n, row_bytes, |range, bytes| {
                 fill(first + range.start..first + range.end, bytes);
-                Ok(())
+                Ok(None)
             })?;
         }
         Ok(buffer)
@@ -206,19 +206,22 @@ impl<'a> Uploader<'a> {
             tensor.prefetch(sources, next..(next + per_slot).min(rows.end));
             lock(&all_scales).resize(n * scale_bytes, 0);
             self.ring.upload(&part.codes, (to * row_bytes) as u64, n, row_bytes, |range, codes| {
+                if let Some(bytes) = tensor.packed(sources, first + range.start..first + range.end)? {
+                    return Ok(Some(bytes));
+                }
                 let mut scales = vec![0; range.len() * scale_bytes];
                 tensor.pack(sources, first + range.start..first + range.end, codes, &mut scales)?;
                 if let Some(place) = lock(&all_scales).get_mut(range.start * scale_bytes..range.end * scale_bytes) {
                     place.copy_from_slice(&scales);
                 }
-                Ok(())
+                Ok(None)
             })?;
             if let Some(buffer) = &part.scales {
                 self.ring.upload(buffer, (to * scale_bytes) as u64, n, scale_bytes, |range, bytes| {
                     let scales = lock(&all_scales);
                     let from = scales.get(range.start * scale_bytes..range.end * scale_bytes).unwrap_or_default();
                     bytes.copy_from_slice(from);
-                    Ok(())
+                    Ok(None)
                 })?;
             }
             self.read(tensor, first..first + n);
@@ -293,7 +296,7 @@ impl<'a> Uploader<'a> {
             let row_bytes = tensor.cols * 4;
             let sources = self.sources;
             self.ring.upload(&buffer, at, tensor.rows, row_bytes, |rows, bytes| {
-                tensor.convert(sources, rows, bytes, tensor.cols, Target::F32)
+                tensor.convert(sources, rows, bytes, tensor.cols, Target::F32).map(|()| None)
             })?;
             self.read(tensor, 0..tensor.rows);
             at += (tensor.rows * row_bytes) as u64;
