@@ -37,7 +37,7 @@ pub(super) fn cases(suite: &mut Suite) {
 fn at_home(home: &Path, arguments: &[&str]) -> anyhow::Result<(String, String)> {
     let mut command = command(arguments);
     command.env("XDG_CACHE_HOME", home.join("cache")).env("XDG_DATA_HOME", home.join("data"));
-    command.env_remove("GUANACO_UNTUNED");
+    command.env_remove("GUANACO_UNTUNED").env_remove("GUANACO_CACHE");
     let output = command.output()?;
     Ok((succeed(&output)?, text(&output.stderr)))
 }
