@@ -79,7 +79,8 @@ struct Tried {
 /// When there is no such adapter, when the file cannot be written or removed; when it was interrupted.
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     let gpu = globals.open_gpu()?;
-    let path = tuning::file(gpu.facts()).context("there is no folder to keep anything in: there is no home folder, or GUANACO_CACHE is empty")?;
+    let path = tuning::file(gpu.facts())
+        .context("there is no folder to keep anything in: there is no home folder, or GUANACO_CACHE is empty")?;
     if args.clear {
         let cleared = tuning::clear(&path)?;
         if args.json {

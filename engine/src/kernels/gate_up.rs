@@ -122,7 +122,9 @@ pub fn cases<const BITS: u32, const NORM: bool>() -> Vec<Case> {
             let params = Params { second_row: second_row as u32, row_base: row_base as u32, ..params };
             let groups = rows::case_groups(format, cols);
             let name = format!("{n_rows}x{cols}{groups}, up from row {second_row}, to element {row_base}, x to {size}");
-            let case = Case::new(name, 1e-9, |case, _, tier| {
+            // A sum may cancel to a hundredth of its terms, which nothing evens out where there is one.
+            let limit = if n_rows < 8 { 1e-7 } else { 1e-9 };
+            let case = Case::new(name, limit, |case, _, tier| {
                 rows::workgroups(case.params::<Params>("params").n_rows, ELEMENTS, tier)
             })
             .uniform("params", params);
