@@ -338,10 +338,10 @@ fn check_positions(dir: &Path) -> Outcome {
     let scored = scores.iter().map(|score| f64::from(*score)).sum::<f64>() / scores.len() as f64;
     let off = (scored - case.mean_nll_of_prompt).abs();
     ensure!(off < 1e-3, "mean NLL {scored} by chunks, expected {}", case.mean_nll_of_prompt);
-    // Matrix units multiply activations in f16, which a step with one token does not.
+    // Matrix units multiply activations in f16, which a step with one token does not: 1.4e-4 on cooperative matrices of 8 x 8.
     let (tier, prefer) = (model.gpu().tier(), &model.gpu().options().prefer);
     let matrix_units = !tier.coop.is_empty() && (tier.profile == Profile::Gpu || prefer.is_some());
-    let limit = if matrix_units { 1e-3 } else { 1e-4 };
+    let limit = if matrix_units { 2e-4 } else { 1e-4 };
     ensure!((scored - mean).abs() < limit, "mean NLL {scored} by chunks, {mean} one token at a time");
     println!("worst relative L2 {worst:.2e}, mean NLL {mean:.6} (expected {})", case.mean_nll_of_prompt);
     Ok(())

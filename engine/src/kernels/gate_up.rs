@@ -122,8 +122,9 @@ pub fn cases<const BITS: u32, const NORM: bool>() -> Vec<Case> {
             let params = Params { second_row: second_row as u32, row_base: row_base as u32, ..params };
             let groups = rows::case_groups(format, cols);
             let name = format!("{n_rows}x{cols}{groups}, up from row {second_row}, to element {row_base}, x to {size}");
-            // A sum may cancel to a hundredth of its terms, which nothing evens out where there is one.
-            let limit = if n_rows < 8 { 1e-7 } else { 1e-9 };
+            // Codes are summed with their offset, which is then taken off: where that cancels, nothing evens out a single sum
+            // (2.3e-9 on two drivers, 6 bits).
+            let limit = if n_rows < 8 { 5e-9 } else { 1e-9 };
             let case = Case::new(name, limit, |case, _, tier| {
                 rows::workgroups(case.params::<Params>("params").n_rows, ELEMENTS, tier)
             })
