@@ -41,6 +41,9 @@ use crate::kv_cache::KvCache;
 use crate::weights::names::{Resolved, Role as Name, resolve};
 use crate::weights::{Matrix, ResolvedTensor, Sources, Uploader, padded};
 
+/// What a prefill does, in errors.
+const READING: &str = "reading the prompt";
+
 /// A model on the device, ready to run.
 pub struct Llama {
     pub(super) gpu: Arc<Gpu>,
@@ -319,6 +322,17 @@ impl Llama {
         }
     }
 
+    /// Checks a request, and gives the device its position, its tokens and its serial number.
+    fn write_step(&mut self, pass: Pass, slot: usize, pos: usize, tokens: &[u32]) -> Result<Step> {
+        self.check_request(pass, slot, pos, tokens)?;
+        let step = Step { pos: pos as u32, n_tokens: tokens.len() as u32 };
+        self.gpu.write(&self.scratch.step, 0, bytemuck::bytes_of(&step))?;
+        self.gpu.write(&self.scratch.tokens, 0, bytemuck::cast_slice(tokens))?;
+        self.serial = self.serial.wrapping_add(1);
+        self.gpu.write(&self.scratch.serial, 0, bytemuck::bytes_of(&self.serial))?;
+        Ok(step)
+    }
+
     fn dropped(&self, during: &str) -> Error {
         let detail =
             "the driver dropped the work without an error; load the model again, with a smaller context if it repeats";
@@ -340,14 +354,9 @@ impl Forward for Llama {
     }
 
     fn forward(&mut self, pass: Pass, slot: usize, pos: usize, tokens: &[u32], logits: &mut Vec<f32>) -> Result<()> {
-        self.check_request(pass, slot, pos, tokens)?;
-        let step = Step { pos: pos as u32, n_tokens: tokens.len() as u32 };
-        self.gpu.write(&self.scratch.step, 0, bytemuck::bytes_of(&step))?;
-        self.gpu.write(&self.scratch.tokens, 0, bytemuck::cast_slice(tokens))?;
-        self.serial = self.serial.wrapping_add(1);
-        self.gpu.write(&self.scratch.serial, 0, bytemuck::bytes_of(&self.serial))?;
+        let step = self.write_step(pass, slot, pos, tokens)?;
         let list = self.record(pass, slot, step.pos, step.n_tokens);
-        let during = if pass == Pass::Decode { "decoding" } else { "reading the prompt" };
+        let during = if pass == Pass::Decode { "decoding" } else { READING };
         let bytes = self.config.vocab_size * 4;
         let serial = self.gpu.run_and_map(&list, during, (&self.scratch.out, bytes as u64 + 4), |data| {
             let (values, serial) = data.split_at(bytes.min(data.len()));
@@ -370,6 +379,16 @@ impl Forward for Llama {
                 self.gpu.facts().name
             ))),
         }
+    }
+
+    /// Without the head, which reads as much as some layers.
+    fn fill(&mut self, slot: usize, pos: usize, tokens: &[u32]) -> Result<()> {
+        let step = self.write_step(Pass::Prefill, slot, pos, tokens)?;
+        let mut list = self.record_layers(Pass::Prefill, slot, step.pos, step.n_tokens);
+        list.copy_out(&self.scratch.serial, &self.scratch.out, 0, 4);
+        let number = |data: &[u8]| data.try_into().map_or(0, u32::from_le_bytes);
+        let serial = self.gpu.run_and_map(&list, READING, (&self.scratch.out, 4), number)?;
+        if serial == self.serial { Ok(()) } else { Err(self.dropped(READING)) }
     }
 
     /// As many tokens as the device multiplies by the largest matrix within the time of one submit, as far as is known: a

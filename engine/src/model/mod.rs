@@ -48,6 +48,13 @@ pub trait Forward {
     /// An empty `tokens`, an id outside the vocabulary or a position outside the slot is [`crate::Error::Request`]; NaN or
     /// infinity in the logits is [`crate::Error::NonFinite`]; the device's errors are passed on.
     fn forward(&mut self, pass: Pass, slot: usize, pos: usize, tokens: &[u32], logits: &mut Vec<f32>) -> Result<()>;
+    /// Runs `tokens` as a prefill does, for what they leave in the cache: their logits are not asked for.
+    ///
+    /// # Errors
+    /// As [`Forward::forward`], but for the logits.
+    fn fill(&mut self, slot: usize, pos: usize, tokens: &[u32]) -> Result<()> {
+        self.forward(Pass::Prefill, slot, pos, tokens, &mut Vec::new())
+    }
     /// Tokens that one `forward` runs without a break; a longer list is cut into chunks of this by the session, so that it
     /// can report progress and stop between two.
     fn chunk_len(&self) -> usize;
@@ -121,6 +128,10 @@ impl<F: Forward + ?Sized> Forward for Box<F> {
 
     fn forward(&mut self, pass: Pass, slot: usize, pos: usize, tokens: &[u32], logits: &mut Vec<f32>) -> Result<()> {
         (**self).forward(pass, slot, pos, tokens, logits)
+    }
+
+    fn fill(&mut self, slot: usize, pos: usize, tokens: &[u32]) -> Result<()> {
+        (**self).fill(slot, pos, tokens)
     }
 
     fn chunk_len(&self) -> usize {

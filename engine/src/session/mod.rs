@@ -189,7 +189,11 @@ impl<F: Forward> Session<F> {
             let pos = cached + done;
             // Asked for each time: the model learns how fast the device is.
             let end = prompt.len().min(pos + self.model().chunk_len().max(1));
-            self.slots.run(Pass::Prefill, slot, pos, &prompt[pos..end], &mut self.logits)?;
+            if end == prompt.len() {
+                self.slots.run(Pass::Prefill, slot, pos, &prompt[pos..end], &mut self.logits)?;
+            } else {
+                self.slots.fill(slot, pos, &prompt[pos..end])?;
+            }
             done = end - cached;
         }
     }

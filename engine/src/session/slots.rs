@@ -64,19 +64,40 @@ impl<F: Forward> Slots<F> {
         tokens: &[u32],
         logits: &mut Vec<f32>,
     ) -> Result<()> {
+        self.replace(pass, slot, pos, tokens, Some(logits))
+    }
+
+    /// As [`Slots::run`] of a prefill whose logits nobody asks for.
+    pub(super) fn fill(&mut self, slot: usize, pos: usize, tokens: &[u32]) -> Result<()> {
+        self.replace(Pass::Prefill, slot, pos, tokens, None)
+    }
+
+    fn replace(
+        &mut self,
+        pass: Pass,
+        slot: usize,
+        pos: usize,
+        tokens: &[u32],
+        logits: Option<&mut Vec<f32>>,
+    ) -> Result<()> {
         let n_slots = self.cached.len();
         let (Some(cached), Some(prefilled)) = (self.cached.get_mut(slot), self.prefilled.get_mut(slot)) else {
             return Err(Error::Request(format!("slot: expected one below {n_slots}, got {slot}")));
         };
         cached.truncate(pos);
         *prefilled = pos.min(*prefilled);
-        self.model.forward(pass, slot, pos, tokens, logits)?;
-        if logits.len() != self.model.vocab_size() {
-            return Err(Error::Request(format!(
-                "model: expected {} logits, got {}; this is a bug in the model's forward pass",
-                self.model.vocab_size(),
-                logits.len()
-            )));
+        let vocab_size = self.model.vocab_size();
+        match logits {
+            None => self.model.fill(slot, pos, tokens)?,
+            Some(logits) => {
+                self.model.forward(pass, slot, pos, tokens, logits)?;
+                if logits.len() != vocab_size {
+                    let n = logits.len();
+                    return Err(Error::Request(format!(
+                        "model: expected {vocab_size} logits, got {n}; this is a bug in the model's forward pass"
+                    )));
+                }
+            }
         }
         if pass == Pass::Prefill && *prefilled == cached.len() {
             *prefilled += tokens.len();
