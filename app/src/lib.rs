@@ -5,5 +5,7 @@ pub mod chat;
 pub mod checkpoint;
 pub mod cli;
 pub mod hub;
+pub mod store;
+pub mod tree;
 pub mod tuning;
 pub mod worker;
