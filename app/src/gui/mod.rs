@@ -1,0 +1,3 @@
+//! The window's languages, fonts and colours.
+
+pub mod text;
