@@ -114,7 +114,7 @@ const DARK_CONTRAST: Palette = Palette {
     dark: true,
     panel: 0x00_00_00,
     field: 0x00_00_00,
-    faint: 0x16_16_16,
+    faint: 0x18_18_18,
     button: [0x20_20_20, 0x30_30_30, 0x40_40_40],
     line: 0xff_ff_ff,
     text: 0xff_ff_ff,
