@@ -35,6 +35,62 @@ pub struct Chat {
     pub ignore_eos: bool,
 }
 
+/// How a reply is made, whatever it is a reply to.
+#[derive(Debug, Clone, Copy)]
+pub struct Manner<'a> {
+    /// The prompt's format.
+    pub preset: Preset,
+    /// How tokens are chosen.
+    pub sampler: &'a SamplerConfig,
+    /// The most tokens of a reply.
+    pub max_new_tokens: usize,
+    /// Further texts that end a reply.
+    pub stop: &'a [String],
+    /// Goes on after tokens that end a reply.
+    pub ignore_eos: bool,
+    /// The most tokens of earlier turns; None for as many as fit.
+    pub history_tokens: Option<usize>,
+}
+
+impl Manner<'_> {
+    /// The exact prompt for the last message of `conversation`, or to go on with it, for `model`.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub fn prompt(&self, conversation: &Conversation, continue_last: bool, model: &Files) -> Result<Prompt> {
+        let options = BuildOptions {
+            preset: self.preset,
+            max_tokens: model.tokenizer.as_ref().map(|_| model.max_seq_len),
+            // A quarter of the context is kept free for the reply, unless less is asked for.
+            reserve: self.max_new_tokens.min(model.max_seq_len / 4),
+            history_tokens: self.history_tokens,
+            continue_last,
+            template: model.chat_template.clone(),
+            ..BuildOptions::default()
+        };
+        build(conversation, &options, model.tokenizer.as_ref())
+    }
+
+    /// What the worker gets for `prompt`.
+    ///
+    /// # Errors
+    /// When the model has no tokenizer.
+    pub fn request(&self, prompt: &Prompt, model: &Files) -> Result<Request> {
+        let prompt_ids = prompt.ids.clone().ok_or_else(|| {
+            Error::Request(format!("{} has no tokenizer, and a chat needs one: only ids can go in and out", model.name))
+        })?;
+        Ok(Request {
+            prompt_ids,
+            sampler: self.sampler.clone(),
+            max_new_tokens: self.max_new_tokens,
+            stop: prompt.stop.iter().chain(self.stop).cloned().collect(),
+            eos: model.eos.iter().chain(&prompt.stop_ids).copied().collect(),
+            ignore_eos: self.ignore_eos,
+            ..Request::default()
+        })
+    }
+}
+
 /// A reply to be made: what to send to the worker, and what it belongs to.
 #[derive(Debug, Clone)]
 pub struct Pending {
@@ -86,33 +142,21 @@ impl Chat {
             Turn::Continue => return Err(Error::Request("there is no reply yet to go on with".to_owned())),
         }
         let continues = turn == Turn::Continue;
-        let prompt = self.build(&conversation, continues, model)?;
-        let prompt_ids = prompt.ids.clone().ok_or_else(|| {
-            Error::Request(format!("{} has no tokenizer, and a chat needs one: only ids can go in and out", model.name))
-        })?;
-        let request = Request {
-            prompt_ids,
-            sampler: self.sampler.clone(),
-            max_new_tokens: self.max_new_tokens,
-            stop: prompt.stop.iter().chain(&self.stop).cloned().collect(),
-            eos: model.eos.iter().chain(&prompt.stop_ids).copied().collect(),
-            ignore_eos: self.ignore_eos,
-            ..Request::default()
-        };
+        let manner = self.manner();
+        let prompt = manner.prompt(&conversation, continues, model)?;
+        let request = manner.request(&prompt, model)?;
         Ok(Pending { prompt, request, conversation, continues })
     }
 
-    fn build(&self, conversation: &Conversation, continue_last: bool, model: &Files) -> Result<Prompt> {
-        let options = BuildOptions {
+    fn manner(&self) -> Manner<'_> {
+        Manner {
             preset: self.preset,
-            max_tokens: model.tokenizer.as_ref().map(|_| model.max_seq_len),
-            // A quarter of the context is kept free for the reply, unless less is asked for.
-            reserve: self.max_new_tokens.min(model.max_seq_len / 4),
-            continue_last,
-            template: model.chat_template.clone(),
-            ..BuildOptions::default()
-        };
-        build(conversation, &options, model.tokenizer.as_ref())
+            sampler: &self.sampler,
+            max_new_tokens: self.max_new_tokens,
+            stop: &self.stop,
+            ignore_eos: self.ignore_eos,
+            history_tokens: None,
+        }
     }
 
     /// Takes the reply in, if there is one: an empty one would stand in every later prompt.

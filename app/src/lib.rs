@@ -7,5 +7,7 @@ pub mod cli;
 #[cfg(feature = "gui")]
 pub mod gui;
 pub mod hub;
+pub mod store;
+pub mod tree;
 pub mod tuning;
 pub mod worker;

@@ -7,13 +7,14 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Once};
 use std::thread::JoinHandle;
 
 use guanaco_engine::gpu::{AdapterFacts, GpuOptions, MemoryPlan};
 use guanaco_engine::model::{KvFormat, Llama, LoadOptions, LoadProgress, Stretch, memory_plan};
-use guanaco_engine::session::{self, Reply, Request, Session};
+use guanaco_engine::session::{self, Chances, Reply, Request, Session};
 use guanaco_engine::{Error, Result};
 
 use crate::checkpoint::Files;
@@ -51,13 +52,15 @@ pub struct LoadSpec {
     pub kv: KvFormat,
     /// How RoPE is stretched.
     pub stretch: Option<Stretch>,
+    /// Set to true, from any thread, it ends the load: [`Event::Failed`] with [`Error::Stopped`].
+    pub stop_flag: Arc<AtomicBool>,
 }
 
 impl LoadSpec {
     fn options(&self) -> LoadOptions {
         let max_seq_len = Some(self.files.max_seq_len);
         let Self { n_slots, memory_budget, kv, stretch, .. } = *self;
-        LoadOptions { max_seq_len, n_slots, memory_budget, kv, stretch }
+        LoadOptions { max_seq_len, n_slots, memory_budget, kv, stretch, stop_flag: self.stop_flag.clone() }
     }
 }
 
@@ -90,6 +93,8 @@ pub enum Event {
         id: u32,
         /// May be empty.
         text: String,
+        /// How likely it was, where the request asks for it.
+        chances: Option<Chances>,
     },
     /// Text without a token of its own.
     Text(String),
@@ -128,13 +133,23 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread, with no model.
+    /// Starts the thread, with no model, for a front end that waits for [`Worker::next`].
     ///
     /// # Errors
     /// When the system has no thread left.
     pub fn start() -> std::io::Result<Self> {
+        Self::start_waking(|| {})
+    }
+
+    /// Starts the thread, with no model. `wake` is called after each event, on the worker's thread: it tells a front end that has
+    /// other things to do to take them with [`Worker::try_next`].
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn start_waking(wake: impl Fn() + Send + 'static) -> std::io::Result<Self> {
         let (commands, inbox) = channel();
-        let (outbox, events) = channel();
+        let (events_in, events) = channel();
+        let outbox = Outbox { events: events_in, wake: Box::new(wake) };
         let run = move || Thread { inbox, outbox, waiting: VecDeque::new(), loaded: None }.run();
         catch_quietly();
         let thread = std::thread::Builder::new().name(THREAD.to_owned()).spawn(run)?;
@@ -155,6 +170,18 @@ impl Worker {
     /// When the thread has ended.
     pub fn next(&self) -> anyhow::Result<Event> {
         self.events.recv().map_err(|_| ended())
+    }
+
+    /// The next event, if there is one already.
+    ///
+    /// # Errors
+    /// When the thread has ended.
+    pub fn try_next(&self) -> anyhow::Result<Option<Event>> {
+        match self.events.try_recv() {
+            Ok(event) => Ok(Some(event)),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(ended()),
+        }
     }
 
     /// Another way in for commands, for a signal handler or a second thread.
@@ -220,10 +247,25 @@ fn caught<T>(work: impl FnOnce() -> Result<T>) -> anyhow::Result<T> {
     }
 }
 
+/// The way out for events.
+struct Outbox {
+    events: Sender<Event>,
+    wake: Box<dyn Fn() + Send>,
+}
+
+impl Outbox {
+    /// An error when nobody listens any more.
+    fn send(&self, event: Event) -> Result<(), ()> {
+        self.events.send(event).map_err(|_| ())?;
+        (self.wake)();
+        Ok(())
+    }
+}
+
 /// The thread's side.
 struct Thread {
     inbox: Receiver<Command>,
-    outbox: Sender<Event>,
+    outbox: Outbox,
     /// Commands that came while a reply was being generated.
     waiting: VecDeque<Command>,
     loaded: Option<(Session<Llama>, Arc<Model>)>,
@@ -334,7 +376,9 @@ impl From<session::Event<'_>> for Event {
     fn from(event: session::Event<'_>) -> Self {
         match event {
             session::Event::Prefill { cached, new, done } => Self::Prefill { cached, new, done },
-            session::Event::Token { id, text } => Self::Token { id, text: text.to_owned() },
+            session::Event::Token { id, text, chances } => {
+                Self::Token { id, text: text.to_owned(), chances: chances.cloned() }
+            }
             session::Event::BeamStep { len } => Self::BeamStep { len },
             session::Event::Text { text } => Self::Text(text.to_owned()),
         }

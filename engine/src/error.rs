@@ -93,6 +93,9 @@ pub enum Error {
     /// The model computed NaN or infinity: nothing sensible can follow.
     #[error("{0}")]
     NonFinite(String),
+    /// The caller asked for an end.
+    #[error("{0} was stopped")]
+    Stopped(String),
     /// A request contradicts the model or itself (empty prompt, context too small, unknown id, bad sampling value).
     #[error("{}", Printable::text(.0))]
     Request(String),

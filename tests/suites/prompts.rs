@@ -27,7 +27,9 @@ fn main() -> ExitCode {
     suite.case("template_without_system_role", template_without_system_role);
     match golden_dir() {
         None => {
-            for name in ["budget::drops_oldest_turns", "budget::what_must_stay", "sections_and_ids"] {
+            for name in
+                ["budget::drops_oldest_turns", "budget::history_tokens", "budget::what_must_stay", "sections_and_ids"]
+            {
                 suite.skip(name, "no golden tokenizer beside the clone");
             }
         }
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
                 move || run(&Tokenizer::from_sentencepiece_bytes(&std::fs::read(&path)?, &path)?)
             };
             suite.case("budget::drops_oldest_turns", with(drops_oldest_turns));
+            suite.case("budget::history_tokens", with(history_tokens));
             suite.case("budget::what_must_stay", with(what_must_stay));
             suite.case("sections_and_ids", with(sections_and_ids));
         }
@@ -381,6 +384,28 @@ fn drops_oldest_turns(tokenizer: &Tokenizer) -> Outcome {
     }
     ensure!(last == 0);
     println!("{budgets} budgets");
+    Ok(())
+}
+
+fn history_tokens(tokenizer: &Tokenizer) -> Outcome {
+    let conversation = chat(20);
+    let tokens = |limit: Option<usize>| {
+        let options = BuildOptions { history_tokens: limit, ..BuildOptions::default() };
+        let prompt = build(&conversation, &options, Some(tokenizer))?;
+        anyhow::Ok((prompt.ids.context("ids")?.len(), prompt.dropped))
+    };
+    let (whole, none) = tokens(None)?;
+    let (least, all) = tokens(Some(0))?;
+    ensure!(none.is_empty() && all.len() == 40);
+    let mut last = 40;
+    for limit in 0..whole - least + 3 {
+        let (used, dropped) = tokens(Some(limit))?;
+        ensure!(used - least <= limit, "{used} tokens, {least} without history, {limit} asked for");
+        ensure!(dropped.len().is_multiple_of(2) && dropped.len() <= last && last - dropped.len() <= 2);
+        ensure!(dropped.iter().enumerate().all(|(i, d)| d.index == Some(i) && d.reason == DropReason::Depth));
+        last = dropped.len();
+    }
+    ensure!(last == 0, "{last} messages are dropped though there is room");
     Ok(())
 }
 

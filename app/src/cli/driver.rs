@@ -33,8 +33,8 @@ impl Driver {
     /// What is wrong with the device, or its fit with the model.
     pub(super) fn load(globals: &Globals, files: Arc<Files>, n_slots: usize) -> anyhow::Result<Self> {
         let gpu = globals.gpu_options()?;
-        let LoadOptions { memory_budget, kv, stretch, .. } = globals.load_options(n_slots);
-        let spec = LoadSpec { files, gpu, n_slots, memory_budget, kv, stretch };
+        let LoadOptions { memory_budget, kv, stretch, stop_flag, .. } = globals.load_options(n_slots);
+        let spec = LoadSpec { files, gpu, n_slots, memory_budget, kv, stretch, stop_flag };
         let worker = Worker::start()?;
         let model = load(&worker, &spec, globals.verbose || globals.model.is_some())?;
         let interrupt = Interrupt::install(&worker)?;

@@ -141,6 +141,7 @@ impl Globals {
             memory_budget: self.memory_budget,
             kv: self.kv.into(),
             stretch: self.rope_scaling,
+            ..LoadOptions::default()
         }
     }
 }

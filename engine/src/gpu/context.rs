@@ -30,6 +30,9 @@ pub struct GpuOptions {
     /// Variants with this switch in their name come first (`GUANACO_PREFER=coop8`): to run a whole model with what the adapter
     /// has but does not choose.
     pub prefer: Option<String>,
+    /// The most time that one submit may take; 200 ms without. A program that draws with the same GPU asks for less than
+    /// a frame, as nothing is drawn while a submit runs.
+    pub submit_time: Option<Duration>,
     /// Leaves the optional features out, so that the portable baselines run (`GUANACO_BASELINE=1`).
     pub baseline_only: bool,
     /// Where a start keeps compiled pipelines and the outcome of self-tests for the next one; nothing is kept without.
@@ -52,6 +55,7 @@ impl GpuOptions {
                 _ => None,
             },
             prefer: Some(list("GUANACO_PREFER")).filter(|switch| !switch.is_empty()),
+            submit_time: None,
             baseline_only: list("GUANACO_BASELINE") == "1",
             cache_folder: None,
         }
@@ -243,13 +247,14 @@ impl Gpu {
         lines
     }
 
-    /// Multiply-adds that a submit may hold: what the device does in [`SUBMIT_TIME`]. A decode step on a software device is
+    /// Multiply-adds that a submit may hold: what the device does in [`GpuOptions::submit_time`]. A decode step on a software device is
     /// one submit however long it takes: no watchdog waits there, and nothing else is drawn by it.
     pub(crate) fn submit_bound(&self, batched: bool) -> u64 {
         if !batched && self.tier.profile == Profile::Cpu {
             return u64::MAX;
         }
-        (*lock(&self.rates[usize::from(batched)]) * SUBMIT_TIME.as_secs_f64()) as u64
+        let time = self.options.submit_time.unwrap_or(SUBMIT_TIME);
+        (*lock(&self.rates[usize::from(batched)]) * time.as_secs_f64()) as u64
     }
 
     /// Takes a measured `cost` over `time` into the rate.

@@ -20,6 +20,7 @@ pub(super) mod layerwise;
 mod load;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use load::{Loader, Parts};
 
@@ -172,7 +173,7 @@ impl Llama {
     /// Loads `sources`, a checkpoint and the LoRAs over it, onto `gpu`, streaming the tensors from the memory map.
     ///
     /// # Errors
-    /// What is wrong with the files, by tensor; [`Error::DoesNotFit`] with the figures, before anything is allocated; what the
+    /// What is wrong with the files, by tensor; [`Error::Stopped`]; [`Error::DoesNotFit`] with the figures, before anything is allocated; what the
     /// device reports.
     pub fn load<'a>(
         gpu: Arc<Gpu>,
@@ -194,7 +195,13 @@ impl Llama {
         let memory = plan::check_plan(&gpu, &config, &tensors, options)?;
         let shapes = Shapes::new(&config, &tensors, options, gpu.tier().profile);
         let total = tensors.stored_bytes();
-        let mut report = |done| progress(LoadProgress { done, total });
+        let mut report = |done| {
+            progress(LoadProgress { done, total });
+            match options.stop_flag.load(Ordering::Relaxed) {
+                true => Err(Error::Stopped("loading the model".to_owned())),
+                false => Ok(()),
+            }
+        };
         let uploader = Uploader::new(&gpu, sources, plan::slot_bytes(&config), &mut report)?;
         let loader = Loader { gpu: &gpu, config: &config, shapes, tensors: &tensors, uploader };
         // Kernels are compiled and tested while the weights stream.

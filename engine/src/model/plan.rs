@@ -1,5 +1,8 @@
 //! What a model will take on the device, before anything is allocated.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use super::{Config, Stretch};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, MemoryPlan, Profile, StagingRing};
@@ -21,11 +24,20 @@ pub struct LoadOptions {
     pub kv: KvFormat,
     /// How RoPE is stretched, in place of what the checkpoint says.
     pub stretch: Option<Stretch>,
+    /// Set to true, from any thread, it ends the load with [`crate::Error::Stopped`].
+    pub stop_flag: Arc<AtomicBool>,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { max_seq_len: None, n_slots: 1, memory_budget: None, kv: KvFormat::F16, stretch: None }
+        Self {
+            max_seq_len: None,
+            n_slots: 1,
+            memory_budget: None,
+            kv: KvFormat::F16,
+            stretch: None,
+            stop_flag: Arc::default(),
+        }
     }
 }
 

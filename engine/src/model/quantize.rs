@@ -212,7 +212,7 @@ impl<'a> Work<'a, '_> {
                 "--seq-len: expected at most {most}, the model's context, got {seq_len}"
             )));
         }
-        let mut ignore = |_| {};
+        let mut ignore = |_| Ok(());
         let sources = self.sources();
         let mut model = Layerwise::new(gpu, self.config, self.tensors, sources, seq_len, &mut ignore)?;
         let mut states = Vec::with_capacity(sequences.len());

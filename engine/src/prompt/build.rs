@@ -26,6 +26,8 @@ pub struct BuildOptions {
     pub reserve: usize,
     /// The most earlier turns (a user's message and what answers it) that go in; None for all.
     pub history: Option<usize>,
+    /// The most tokens by which earlier turns may lengthen the prompt; None for all. Needs a tokenizer.
+    pub history_tokens: Option<usize>,
     /// Go on with the last message, which must be a reply.
     pub continue_last: bool,
     /// The Jinja source for [`Preset::ChatTemplate`] ([`super::read_chat_template`]).
@@ -196,6 +198,16 @@ impl Rendered {
     }
 }
 
+/// The smallest number above 0 that `enough` holds for, when it holds for `all` and not for 0, and for all above one that it holds for.
+fn fewest(all: usize, mut enough: impl FnMut(usize) -> Result<bool>) -> Result<usize> {
+    let (mut too_few, mut found) = (0, all);
+    while found - too_few > 1 {
+        let middle = too_few + (found - too_few) / 2;
+        if enough(middle)? { found = middle } else { too_few = middle }
+    }
+    Ok(found)
+}
+
 impl<'a> Builder<'a> {
     fn new(
         conversation: &'a Conversation,
@@ -280,6 +292,11 @@ impl<'a> Builder<'a> {
             first = turns.len() - limit;
             self.drop_turns(&turns[..first], DropReason::Depth, &mut dropped)?;
         }
+        if let Some(limit) = self.options.history_tokens {
+            let deep = self.within_tokens(&turns[first..], limit)? + first;
+            self.drop_turns(&turns[first..deep], DropReason::Depth, &mut dropped)?;
+            first = deep;
+        }
         let kept = self.fit(&turns[first..])? + first;
         self.drop_turns(&turns[first..kept], DropReason::Budget, &mut dropped)?;
 
@@ -311,15 +328,8 @@ impl<'a> Builder<'a> {
     /// How many of `turns` must go from the front to fit the budget.
     fn fit(&self, turns: &[Range<usize>]) -> Result<usize> {
         let Some(max_tokens) = self.options.max_tokens else { return Ok(0) };
-        if self.tokenizer.is_none() {
-            let detail = "a budget in tokens needs a tokenizer, and the checkpoint has none; build without a budget";
-            return Err(Error::Prompt(detail.into()));
-        }
         let reserve = self.options.reserve;
-        let need = |dropped: usize| -> Result<usize> {
-            let start = turns.get(dropped).map_or(self.input, |turn| turn.start);
-            Ok(self.encode(&self.render(start)?.text())?.map_or(0, |ids| ids.len()))
-        };
+        let need = |dropped: usize| self.need(turns, dropped);
         let fits = |tokens: usize| tokens.checked_add(reserve).is_some_and(|sum| sum <= max_tokens);
         if fits(need(0)?) {
             return Ok(0);
@@ -333,12 +343,26 @@ impl<'a> Builder<'a> {
                 self.options.preset
             )));
         }
-        let (mut too_few, mut enough) = (0, turns.len());
-        while enough - too_few > 1 {
-            let middle = too_few + (enough - too_few) / 2;
-            if fits(need(middle)?) { enough = middle } else { too_few = middle }
+        fewest(turns.len(), |dropped| Ok(fits(need(dropped)?)))
+    }
+
+    /// How many of `turns` must go from the front for the rest to take at most `limit` tokens.
+    fn within_tokens(&self, turns: &[Range<usize>], limit: usize) -> Result<usize> {
+        let within = self.need(turns, turns.len())?.saturating_add(limit);
+        if self.need(turns, 0)? <= within {
+            return Ok(0);
         }
-        Ok(enough)
+        fewest(turns.len(), |dropped| Ok(self.need(turns, dropped)? <= within))
+    }
+
+    /// The tokens of the prompt without the first `dropped` of `turns`.
+    fn need(&self, turns: &[Range<usize>], dropped: usize) -> Result<usize> {
+        if self.tokenizer.is_none() {
+            let detail = "a budget in tokens needs a tokenizer, and the checkpoint has none; build without a budget";
+            return Err(Error::Prompt(detail.into()));
+        }
+        let start = turns.get(dropped).map_or(self.input, |turn| turn.start);
+        Ok(self.encode(&self.render(start)?.text())?.map_or(0, |ids| ids.len()))
     }
 
     fn drop_turns(&self, turns: &[Range<usize>], reason: DropReason, dropped: &mut Vec<Dropped>) -> Result<()> {

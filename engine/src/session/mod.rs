@@ -4,6 +4,7 @@
 
 mod ahead;
 mod beams;
+mod chances;
 mod request;
 mod slots;
 mod text;
@@ -12,6 +13,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use ahead::LookAhead;
+pub use chances::Chances;
 pub use request::{BeamResult, Event, FinishReason, Reply, Request, Timings};
 use slots::Slots;
 use text::ReplyText;
@@ -131,9 +133,10 @@ impl<F: Forward> Session<F> {
             timings.decode_tokens += usize::from(len > 0);
             timings.first_token.get_or_insert_with(|| start.elapsed());
             history.push(id);
+            let chances = (request.alternatives > 0).then(|| Chances::of(&self.logits, id, request.alternatives));
             let is_eos = request.is_eos(id);
             let piece = if is_eos { "" } else { text.push(id)? };
-            if on_event(Event::Token { id, text: piece }).is_break() {
+            if on_event(Event::Token { id, text: piece, chances: chances.as_ref() }).is_break() {
                 break FinishReason::Stopped;
             }
             if is_eos {

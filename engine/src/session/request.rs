@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::chances::Chances;
 use crate::error::{Error, Result};
 use crate::sampler::{BeamConfig, EarlyStopping, SamplerConfig};
 
@@ -33,6 +34,9 @@ pub struct Request {
     pub early_stopping: EarlyStopping,
     /// Beam search: the number of [`Reply::beams`], at most `num_beams`.
     pub num_return_sequences: usize,
+    /// Tells with each token how likely it was, and this many of the likeliest ones: [`Event::Token`]. 0 is off. Not for a beam
+    /// search. As that takes every logit, the device does not decode ahead.
+    pub alternatives: usize,
     /// Set to true, from any thread, it ends the reply before the next token or chunk. The session never resets it.
     pub stop_flag: Arc<AtomicBool>,
 }
@@ -51,6 +55,7 @@ impl Default for Request {
             length_penalty: 1.0,
             early_stopping: EarlyStopping::default(),
             num_return_sequences: 1,
+            alternatives: 0,
             stop_flag: Arc::default(),
         }
     }
@@ -98,7 +103,7 @@ impl Request {
 }
 
 /// What a reply tells while it grows. All `text`s together are [`Reply::text`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Event<'a> {
     /// The prompt is being run: once before the first chunk, then after each.
     Prefill {
@@ -115,6 +120,8 @@ pub enum Event<'a> {
         id: u32,
         /// Text that is safe to show: whole characters, and no beginning of a stop string.
         text: &'a str,
+        /// How likely it was; None unless [`Request::alternatives`] asks for it.
+        chances: Option<&'a Chances>,
     },
     /// A beam search has gone one token further.
     BeamStep {

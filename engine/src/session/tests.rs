@@ -285,6 +285,28 @@ fn stop_strings_across_tokens_are_cut_and_never_shown() {
 }
 
 #[test]
+fn tokens_come_with_their_chances_where_these_are_asked_for() {
+    let chances = |alternatives| {
+        let request = Request { alternatives, ..greedy(&[1, 3], 3) };
+        let mut told = Vec::new();
+        let reply = Paper::say(2, &[5, 7, 2]).generate(&request, None, &mut |event| {
+            if let Event::Token { id, chances, .. } = event {
+                told.push((id, chances.cloned()));
+            }
+            ControlFlow::Continue(())
+        });
+        assert_eq!(reply.unwrap().ids, [5, 7, 2]);
+        told
+    };
+    assert!(chances(0).iter().all(|(_, chances)| chances.is_none()));
+    for (id, told) in chances(4) {
+        let told = told.unwrap();
+        assert_eq!((told.best.len(), told.best[0]), (4, (id, told.chosen)));
+        assert!(told.chosen > 0.5 && told.best[1].1 < 0.1);
+    }
+}
+
+#[test]
 fn a_break_ends_the_reply_and_the_session_goes_on() {
     let tokenizer = tokenizer();
     let request = Request { stop: vec!["\n###".to_owned()], ..greedy(&[BOS, 3], 6) };

@@ -83,8 +83,8 @@ pub struct Uploader<'a> {
     gpu: &'a Gpu,
     sources: Sources<'a>,
     ring: StagingRing<'a>,
-    /// Called with the bytes of the file that have been read.
-    progress: &'a mut dyn FnMut(u64),
+    /// Called with the bytes of the file that have been read; its error ends the load.
+    progress: &'a mut dyn FnMut(u64) -> Result<()>,
     done: u64,
 }
 
@@ -93,7 +93,12 @@ impl<'a> Uploader<'a> {
     ///
     /// # Errors
     /// What the device reports.
-    pub fn new(gpu: &'a Gpu, sources: Sources<'a>, slot_bytes: u64, progress: &'a mut dyn FnMut(u64)) -> Result<Self> {
+    pub fn new(
+        gpu: &'a Gpu,
+        sources: Sources<'a>,
+        slot_bytes: u64,
+        progress: &'a mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<Self> {
         Ok(Self { gpu, sources, ring: StagingRing::new(gpu, slot_bytes)?, progress, done: 0 })
     }
 
@@ -224,16 +229,16 @@ impl<'a> Uploader<'a> {
                     Ok(None)
                 })?;
             }
-            self.read(tensor, first..first + n);
+            self.read(tensor, first..first + n)?;
         }
         Ok(())
     }
 
     /// What has been read need not stay in memory: the map is larger than a small machine's.
-    fn read(&mut self, tensor: &ResolvedTensor, rows: Range<usize>) {
+    fn read(&mut self, tensor: &ResolvedTensor, rows: Range<usize>) -> Result<()> {
         self.done += tensor.stored_bytes() * rows.len() as u64 / (tensor.rows as u64).max(1);
         tensor.release(self.sources, rows);
-        (self.progress)(self.done);
+        (self.progress)(self.done)
     }
 
     /// All LoRAs of `tensor` as one product `b · a`: (rank, cols), (rows, rank) and the sum of the ranks.
@@ -298,7 +303,7 @@ impl<'a> Uploader<'a> {
             self.ring.upload(&buffer, at, tensor.rows, row_bytes, |rows, bytes| {
                 tensor.convert(sources, rows, bytes, tensor.cols, Target::F32).map(|()| None)
             })?;
-            self.read(tensor, 0..tensor.rows);
+            self.read(tensor, 0..tensor.rows)?;
             at += (tensor.rows * row_bytes) as u64;
         }
         Ok(buffer)

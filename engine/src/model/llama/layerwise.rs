@@ -93,7 +93,7 @@ impl<'a> Layerwise<'a> {
         tensors: &'a Resolved,
         sources: Sources<'a>,
         seq_len: usize,
-        progress: &'a mut dyn FnMut(u64),
+        progress: &'a mut dyn FnMut(u64) -> Result<()>,
     ) -> Result<Self> {
         let options = LoadOptions { max_seq_len: Some(seq_len), ..LoadOptions::default() };
         let mut shapes = Shapes::new(config, tensors, &options, gpu.tier().profile);
