@@ -1,6 +1,7 @@
 //! The program around the engine: the command line, and the worker that it shares with every other front end.
 
 pub mod cache;
+pub mod cards;
 pub mod chat;
 pub mod checkpoint;
 pub mod cli;
