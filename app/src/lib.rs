@@ -1,6 +1,7 @@
 //! The program around the engine: the command line, the window, and the worker that they share.
 
 pub mod cache;
+pub mod cards;
 pub mod chat;
 pub mod checkpoint;
 pub mod cli;
