@@ -5,6 +5,7 @@ use guanaco_engine::sampler::SamplerConfig;
 
 use super::Desk;
 use super::settings::ChatSettings;
+use crate::cards::{self, Cast, Composition, LoreAccount};
 use crate::chat::Manner;
 use crate::tree::{Node, NodeId};
 
@@ -17,6 +18,12 @@ pub struct Composed {
     pub left_out: usize,
     /// Who can be speaking in an answer.
     pub names: Vec<String>,
+    /// Which entries of the speaker's lorebook are in the prompt, and why.
+    pub lore: LoreAccount,
+    /// Examples of the card that did not fit.
+    pub examples_dropped: usize,
+    /// What else was done to the cards.
+    pub notes: Vec<String>,
 }
 
 impl Composed {
@@ -44,7 +51,8 @@ impl Composed {
     /// Whether something in the System block backs an answer.
     pub fn is_sourced(&self) -> bool {
         let system = &self.conversation.system;
-        system.sources.iter().any(|source| source.enabled) || !system.knowledge.trim().is_empty()
+        let played = self.conversation.character.is_some();
+        played || system.sources.iter().any(|source| source.enabled) || !system.knowledge.trim().is_empty()
     }
 }
 
@@ -70,9 +78,28 @@ impl Desk {
         let most = self.model.ready().map_or(usize::MAX, |model| model.files.max_seq_len);
         let left_out = messages.len().saturating_sub(most);
         messages.drain(..left_out);
-        let conversation =
-            Conversation { system: settings.system.clone(), character: None, messages, language: settings.language };
-        Composed { conversation, left_out, names: Vec::new() }
+        let tokenizer = self.model.ready().and_then(|model| model.files.tokenizer.as_ref());
+        let count = |text: &str| match tokenizer.map(|tokenizer| tokenizer.encode(text, false)) {
+            Some(Ok(ids)) => ids.len(),
+            // About what a token is in most texts; it only decides which examples and lore are left out.
+            _ => text.len() / 4,
+        };
+        let playing: Vec<_> = settings.characters.iter().filter_map(|id| self.character(*id)).collect();
+        let cards: Vec<_> = playing.iter().map(|character| character.card.clone()).collect();
+        let speaker = playing.iter().position(|character| Some(character.id) == settings.speaker).unwrap_or(0);
+        let cast = Cast {
+            cards: &cards,
+            speaker,
+            user: &settings.user_name,
+            language: settings.language,
+            seed: self.chat.id.0,
+            lore_limit: None,
+        };
+        // Examples are the first to go: they may have a quarter of the context.
+        let examples = self.model.ready().map_or(512, |model| model.files.max_seq_len / 4);
+        let composition = cards::compose(&cast, &settings.system, messages, examples, &count, settings.force_name);
+        let Composition { conversation, names, lore, examples_dropped, notes, .. } = composition;
+        Composed { conversation, left_out, names, lore, examples_dropped, notes }
     }
 }
 

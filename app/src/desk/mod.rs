@@ -9,6 +9,7 @@ mod chats;
 mod compose;
 pub mod inspect;
 pub mod job;
+pub mod library;
 pub mod model;
 mod preview;
 pub mod settings;
@@ -30,6 +31,7 @@ use serde::de::DeserializeOwned;
 
 use self::inspect::Inspector;
 use self::job::Job;
+use self::library::Character;
 use self::model::{Load, ModelState, Opened};
 use self::preview::Preview;
 use self::settings::{ModelChoice, WindowSettings};
@@ -50,6 +52,8 @@ pub type Wake = Arc<dyn Fn() + Send + Sync>;
 pub enum News {
     /// The device was lost for this reason, and the model is loaded again.
     DeviceLost(String),
+    /// A file was written here.
+    Done(String),
     /// Something failed, for this reason.
     Failed(String),
     /// A model's files are odd in this way.
@@ -70,6 +74,8 @@ pub struct Desk {
     pub model: ModelState,
     /// All chats, the newest first.
     pub chats: Vec<ChatSummary>,
+    /// The library of characters, by name.
+    pub characters: Vec<Character>,
     /// The chat that is open.
     pub chat: OpenChat,
     answering: Option<Answering>,
@@ -105,9 +111,11 @@ impl Desk {
         let on_event = wake.clone();
         let worker = Worker::start_waking(move || on_event()).map_err(StoreError::thread)?;
         let preview = Preview::start(wake.clone()).map_err(StoreError::thread)?;
+        let (characters, news) = library::characters(store.characters()?);
         let inspector = Inspector::start(wake.clone()).map_err(StoreError::thread)?;
         let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("guanaco"));
         let mut desk = Self {
+            characters,
             inspector,
             job: None,
             program,
@@ -119,7 +127,7 @@ impl Desk {
             answering: None,
             specs: channel(),
             sent: VecDeque::new(),
-            news: Vec::new(),
+            news,
             store,
             saver,
             worker,

@@ -10,6 +10,7 @@ use eframe::egui::{self, Key, KeyboardShortcut, Modifiers, Panel, Ui};
 use super::builder::Builder;
 use super::chat::ChatView;
 use super::gpu::GpuView;
+use super::library::LibraryView;
 use super::models::ModelsView;
 use super::nav::Nav;
 use super::page::Page;
@@ -47,6 +48,7 @@ struct Open {
     nav: Nav,
     chat: ChatView,
     builder: Builder,
+    library: LibraryView,
     models: ModelsView,
     gpu: GpuView,
     news: Vec<News>,
@@ -102,6 +104,7 @@ fn open(ctx: &egui::Context, folder: &std::path::Path, start: &Start) -> Inner {
                 nav: Nav::default(),
                 chat: ChatView::default(),
                 builder: Builder::default(),
+                library: LibraryView::default(),
                 models: ModelsView::default(),
                 gpu: GpuView::default(),
                 news: Vec::new(),
@@ -172,7 +175,11 @@ impl Open {
         }
         egui::CentralPanel::default().show(ui, |ui| match self.page {
             Page::Chat => self.chat.ui(ui, &mut self.desk, t),
-            Page::Library => {}
+            Page::Library => {
+                if self.library.ui(ui, &mut self.desk, t) {
+                    self.page = Page::Chat;
+                }
+            }
             Page::Models => self.models.ui(ui, &mut self.desk, t),
             Page::Gpu => self.gpu.ui(ui, &mut self.desk, t),
             Page::Settings => settings::ui(ui, &mut self.desk, t),
@@ -187,6 +194,11 @@ impl Open {
             let path = file.path().to_owned();
             let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
             let told = match extension.as_deref() {
+                Some("png" | "json" | "charx") => {
+                    self.library.drop_path(&mut self.desk, &path);
+                    self.page = Page::Library;
+                    Ok(())
+                }
                 Some("txt" | "md" | "markdown" | "text") => self.drop_text(&path),
                 _ => {
                     self.models.drop_path(&mut self.desk, &path);
@@ -289,10 +301,14 @@ impl Open {
             ui.horizontal_wrapped(|ui| {
                 let text = match news {
                     News::DeviceLost(reason) => t.with("model-device-lost", &[("reason", reason.as_str().into())]),
+                    News::Done(path) => format!("✔ {path}"),
                     News::Failed(reason) => reason.clone(),
                     News::Warning(what) => what.clone(),
                 };
-                super::widgets::warning(ui, &text);
+                match news {
+                    News::Done(_) => super::widgets::small(ui, text),
+                    _ => super::widgets::warning(ui, &text),
+                };
                 if super::widgets::icon_button(ui, "✖", t.get("common-close")).clicked() {
                     told = Some(index);
                 }

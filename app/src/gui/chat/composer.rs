@@ -51,6 +51,7 @@ impl Composer {
             // Before the field takes the key for a line end.
             desk.send();
         }
+        self.speakers(ui, desk, t);
         ui.horizontal(|ui| {
             let room = ui.available_width() - 110.0;
             let most = (ui.ctx().content_rect().height() * 0.35).max(60.0);
@@ -81,6 +82,39 @@ impl Composer {
                 }
             }
         });
+    }
+}
+
+impl Composer {
+    /// Of several characters, who answers next; and a button for each that lets it speak without a message.
+    fn speakers(&mut self, ui: &mut Ui, desk: &mut Desk, t: &Texts) {
+        if desk.chat.settings.characters.len() < 2 {
+            return;
+        }
+        let playing = desk.chat.settings.characters.iter().filter_map(|id| desk.character(*id));
+        let names: Vec<(u64, String)> = playing.map(|who| (who.id, who.card.called().to_owned())).collect();
+        let mut speaks = None;
+        ui.horizontal_wrapped(|ui| {
+            ui.label(t.get("library-speaks"));
+            for (id, name) in &names {
+                let next = desk.chat.settings.speaker.or(desk.chat.settings.characters.first().copied()) == Some(*id);
+                if ui.selectable_label(next, name).clicked() && !next {
+                    desk.chat.settings.speaker = Some(*id);
+                    desk.chat.touch();
+                }
+            }
+            let answering = desk.answering().is_some();
+            let next = desk.chat.settings.speaker.or(names.first().map(|(id, _)| *id));
+            if ui
+                .add_enabled(!answering && !desk.chat.is_empty(), egui::Button::new(t.get("library-let-speak")))
+                .clicked()
+            {
+                speaks = next;
+            }
+        });
+        if let Some(id) = speaks {
+            desk.let_speak(id);
+        }
     }
 }
 
