@@ -33,6 +33,8 @@ pub enum Command {
     Stop,
     /// Forgets the KV cache.
     Clear,
+    /// Gives the model and its device back. Not answered.
+    Unload,
     /// Ends the thread, and a reply in progress before it.
     Quit,
 }
@@ -307,6 +309,10 @@ impl Thread {
                 if let Some((session, _)) = &mut self.loaded {
                     session.clear();
                 }
+                Ok(None)
+            }
+            Command::Unload => {
+                self.loaded = None;
                 Ok(None)
             }
             Command::Stop | Command::Quit => Ok(None),
