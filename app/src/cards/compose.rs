@@ -188,9 +188,13 @@ fn waits_for_nobody(messages: &[Message], names: &[String], speaker: &str, card:
 /// The greeting that the talk began with, in the card's count.
 fn greeting(card: &Card, messages: &[Message], cast: &Cast<'_>) -> Option<usize> {
     let first = messages.first().filter(|first| first.role == Role::Assistant)?;
+    let (called, name) = (mend_name(card.called()), mend_name(card.name()));
+    // Where the name stands in the text, it is no part of the greeting.
+    let (_, plain) = parse_reply(&first.content, &[&called, &name]);
     let values = values(card, cast.user, cast.seed);
     let all = std::iter::once(card.text(Text::FirstMessage)).chain(card.list(List::AlternateGreetings));
-    all.map(|text| values.expand(text)).position(|text| text.trim() == first.content.trim())
+    all.map(|text| values.expand(text))
+        .position(|text| text.trim() == first.content.trim() || text.trim() == plain.trim())
 }
 
 /// The example conversations that fit, in their order.
