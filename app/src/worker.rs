@@ -24,7 +24,7 @@ use crate::checkpoint::Files;
 #[derive(Debug)]
 pub enum Command {
     /// Loads a model in place of the one before: [`Event::Opened`], [`Event::Loading`] …, [`Event::Loaded`].
-    Load(LoadSpec),
+    Load(Box<LoadSpec>),
     /// Generates a reply: [`Event::Prefill`], [`Event::Token`], …, [`Event::Done`].
     Generate(Box<Request>),
     /// Computes the logits after these ids: [`Event::Logits`].
@@ -296,7 +296,7 @@ impl Thread {
     /// Does one command; returns the event that answers it.
     fn handle(&mut self, command: Command) -> Result<Option<Event>> {
         match command {
-            Command::Load(spec) => self.load(spec).map(Some),
+            Command::Load(spec) => self.load(*spec).map(Some),
             Command::Generate(request) => {
                 let done = self.generate(&request);
                 self.or_lost(done).map(Some)

@@ -14,6 +14,8 @@ use guanaco::store::{Change, ChatHead, ChatId, FILE, Saver, Store};
 use guanaco::tree::{NewNode, NodeId, Tree};
 use guanaco_tests::{Outcome, Suite};
 
+#[path = "crash/app.rs"]
+mod app;
 #[path = "crash/facts.rs"]
 mod facts;
 #[path = "crash/storage.rs"]
@@ -40,12 +42,27 @@ fn main() -> ExitCode {
             }
         };
     }
+    if let Some(folder) = std::env::var_os(app::CHILD) {
+        return match app::child(Path::new(&folder)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error:?}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let mut suite = Suite::new();
     suite.case("killed at random moments", killed);
     suite.case("a write that fails, and then works again", || failing(2, true));
     suite.case("a disk that fails for good", || failing(u64::MAX, false));
     suite.case("a full disk", full);
     suite.case("a power cut", power_cut);
+    let app = "the app is killed while it chats";
+    if guanaco_engine::gpu::list_adapters().is_empty() {
+        suite.skip(app, "no adapter; `make test` installs Mesa's software Vulkan");
+    } else {
+        suite.case(app, app::killed);
+    }
     suite.case("speed in a chat of 10,000 messages", speed);
     // Two at once would kill at less random moments, and time each other.
     suite.run(Some(1))

@@ -151,6 +151,10 @@ impl Desk {
 
     /// Whether message `node` is on disk as it is shown.
     pub fn save_state(&self, node: NodeId) -> SaveState {
+        // What streams is ahead of what is on disk until it is over.
+        if self.answering.as_ref().is_some_and(|answering| answering.node == node) {
+            return SaveState::Saving;
+        }
         self.chat.save_state(node, self.saver.saved())
     }
 

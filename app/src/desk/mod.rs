@@ -267,7 +267,7 @@ impl Desk {
             // An older load that was given up for a newer one says nothing any more.
             Ok(spec) if self.model.load().is_some_and(|load| Arc::ptr_eq(&load.stop_flag, &spec.stop_flag)) => {
                 self.sent.push_back(Sent::Load(spec.stop_flag.clone()));
-                self.tell_worker(Command::Load(spec));
+                self.tell_worker(Command::Load(Box::new(spec)));
             }
             Ok(_) => {}
             Err(error) => self.model = ModelState::Failed(told(&error)),

@@ -13,6 +13,8 @@ pub(super) struct Nav {
     filter: String,
     /// The chat that is being renamed, with its title so far.
     renaming: Option<(ChatId, String)>,
+    /// The field for that has just appeared.
+    focus: bool,
     /// The chat that is to be deleted when that is confirmed.
     deleting: Option<ChatId>,
 }
@@ -68,7 +70,7 @@ impl Nav {
                 let title = std::mem::take(text);
                 self.renaming = None;
                 desk.rename_chat(id, title);
-            } else {
+            } else if std::mem::take(&mut self.focus) {
                 edit.request_focus();
             }
             return;
@@ -77,6 +79,7 @@ impl Nav {
             let menu = ui.menu_button("⋯", |ui| {
                 if ui.button(t.get("chat-rename")).clicked() {
                     self.renaming = Some((id, title.to_owned()));
+                    self.focus = true;
                     ui.close();
                 }
                 if ui.button(t.get("chat-delete-chat")).clicked() {

@@ -53,9 +53,9 @@ impl SystemView {
         ui.separator();
         ui.label(t.get("prompt-keywords"));
         let keywords = &mut settings.system.keywords;
-        ui.checkbox(&mut keywords.no_idea, "NO IDEA").on_hover_text(t.get("chat-keyword-no-idea"));
-        ui.checkbox(&mut keywords.forbidden, "FORBIDDEN").on_hover_text(t.get("chat-keyword-forbidden"));
-        ui.checkbox(&mut keywords.sfw, "SFW").on_hover_text(t.get("chat-keyword-sfw"));
+        ui.checkbox(&mut keywords.no_idea, "NO IDEA").on_hover_text(t.get("prompt-keyword-no-idea"));
+        ui.checkbox(&mut keywords.forbidden, "FORBIDDEN").on_hover_text(t.get("prompt-keyword-forbidden"));
+        ui.checkbox(&mut keywords.sfw, "SFW").on_hover_text(t.get("prompt-keyword-sfw"));
         ui.separator();
         ui.horizontal(|ui| {
             let label = ui.label(t.get("prompt-language")).on_hover_text(t.get("prompt-language-hint"));

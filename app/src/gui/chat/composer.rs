@@ -39,6 +39,8 @@ impl Enter {
 #[derive(Debug, Default)]
 pub(super) struct Composer {
     enter: Enter,
+    /// The field was given the keyboard when it appeared.
+    focused: bool,
 }
 
 impl Composer {
@@ -64,6 +66,9 @@ impl Composer {
                     .hint_text(t.get("chat-hint"))
                     .return_key(KeyboardShortcut::new(Modifiers::SHIFT, Key::Enter));
                 let response = ui.add(edit);
+                if !std::mem::replace(&mut self.focused, true) {
+                    response.request_focus();
+                }
                 response.widget_info(|| {
                     let mut info =
                         egui::WidgetInfo::labeled(egui::Role::MultilineTextInput, true, t.get("chat-message"));
