@@ -30,7 +30,7 @@ pub use coop::{CoopShape, CoopType};
 pub use memory::{MemoryItem, MemoryPlan};
 pub(crate) use memory::{gib, host_memory_available};
 pub use pipeline::{Binding as BoundBuffer, Dispatch, Launch, Pipeline};
-pub use recording::{Pending, Recording};
+pub use recording::{Pending, Recording, Width};
 pub use shader::{Access, Binding, SHADERS, Shader, find as find_shader};
 pub use staging::StagingRing;
 pub use tier::{Profile, Tier};
