@@ -4,6 +4,10 @@ pub mod cache;
 pub mod chat;
 pub mod checkpoint;
 pub mod cli;
+#[cfg(feature = "gui")]
+pub mod gui;
 pub mod hub;
+pub mod store;
+pub mod tree;
 pub mod tuning;
 pub mod worker;

@@ -1,0 +1,63 @@
+# The chat: messages, the field to type in, the list of chats.
+
+chat-assistant = Assistent
+chat-branch = Von hier in einen neuen Chat abzweigen
+chat-cached = { $cached } zwischengespeichert, { $new } neu
+chat-continue = Diese Antwort fortsetzen
+chat-copy-code = Code kopieren
+chat-cut-context = Beendet, weil der Kontext voll ist
+chat-cut-limit = An der Grenze neuer Token beendet
+chat-delete = Diese Nachricht und alles danach löschen
+chat-delete-chat = Chat löschen
+chat-delete-question = „{ $title }“ endgültig löschen?
+chat-dropped =
+    { $n ->
+        [one] { $n } Nachricht weggelassen
+       *[other] { $n } Nachrichten weggelassen
+    }
+chat-edit = Nachricht bearbeiten
+chat-edit-done = Übernehmen
+chat-embedded-hint = Dies ist das winzige eingebaute Modell zum Ausprobieren. Ein vollwertiges lässt sich unter „Modelle“ wählen.
+chat-empty-hint = Unten schreiben; Enter sendet, Umschalt+Enter beginnt eine neue Zeile.
+chat-empty-title = Worüber möchten Sie sprechen?
+chat-export-json = Als JSON exportieren
+chat-export-markdown = Als Markdown exportieren
+chat-export-text = Als reinen Text exportieren
+chat-first-token = erstes Token nach { $seconds } s
+chat-hint = Nachricht schreiben
+chat-import = Chat importieren
+chat-incomplete = Diese Antwort wurde unterbrochen; sie lässt sich fortsetzen.
+chat-keyword-forbidden = Das Modell hat die Antwort abgelehnt (FORBIDDEN).
+chat-keyword-no-idea = Das Modell sagt, dass ihm das Wissen fehlt (NO IDEA).
+chat-keyword-sfw = Der Inhaltsfilter hat dies abgelehnt (SFW).
+chat-list-filter = Chats filtern
+chat-menu-of = Menü von „{ $title }“
+chat-message = Nachricht
+chat-new = Neuer Chat
+chat-next = Nächste Antwort
+chat-no-source = Keine Quelle angegeben: Angaben in dieser Antwort können falsch sein.
+chat-previous = Vorherige Antwort
+chat-reading = Prompt wird gelesen: { $done } von { $new }, { $cached } zwischengespeichert
+chat-regenerate = Neu antworten
+chat-rename = Umbenennen
+chat-saved = Gespeichert
+chat-saving = Wird gespeichert …
+chat-search = Diesen Chat durchsuchen
+chat-search-count = { $at } von { $n }
+chat-search-next = Nächster Treffer
+chat-search-previous = Vorheriger Treffer
+chat-seed = Startwert { $seed }
+chat-send = Senden
+chat-speaker-next = Wer als Nächstes spricht
+chat-speed = { $speed } tok/s
+chat-stop = Stopp
+chat-stopped = Von Ihnen gestoppt
+chat-token-branch = Stattdessen mit diesem Token weitermachen
+chat-token-chance = Wahrscheinlichkeit: { $percent }
+chat-token-name = Token „{ $text }“, { $percent }
+chat-tokens = Token ansehen
+chat-tokens-hint = Je kräftiger die Farbe, desto unwahrscheinlicher war das Token. Ein Klick zeigt die Alternativen.
+chat-tokens-none = Zu dieser Antwort wurden keine Token-Daten aufbewahrt.
+chat-untitled = Ohne Titel
+chat-writing = { $n } Token, { $speed } tok/s
+chat-you = Sie

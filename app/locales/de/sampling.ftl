@@ -1,0 +1,34 @@
+# The sampling panel.
+
+sampling-fixed-seed = Fester Startwert
+sampling-greedy = Wahrscheinlichstes Token
+sampling-greedy-hint = Nimmt immer das wahrscheinlichste Token; nur Wiederholungsstrafe und n-Gramm-Verbot wirken dann noch.
+sampling-keep = Für neue Chats verwenden
+sampling-keep-hint = Macht diese Einstellungen zur Vorgabe künftiger Chats.
+sampling-max-new-tokens = Höchstzahl neuer Token
+sampling-max-new-tokens-hint = Spätestens hier endet eine Antwort.
+sampling-min-p = Mindest-p
+sampling-min-p-hint = Entfernt Token, die unwahrscheinlicher sind als dieser Anteil des besten. 0 ist aus.
+sampling-no-repeat-ngram = n-Gramm-Verbot
+sampling-no-repeat-ngram-hint = Keine Folge von so vielen Token darf zweimal vorkommen. 0 ist aus.
+sampling-own = Eigene
+sampling-per-chat = Jeder Chat behält seine eigenen Einstellungen.
+sampling-preset = Voreinstellung
+sampling-preset-guanaco = Die Werte der Chatseite von guanaco-lora, mit zufällig gezogenen Token.
+sampling-preset-reference = Was diese Seite tatsächlich tut: das wahrscheinlichste Token, mit Wiederholungsstrafe.
+sampling-repetition-penalty = Wiederholungsstrafe
+sampling-repetition-penalty-hint = Über 1 werden Token, die schon vorkamen, unwahrscheinlicher. 1 ist aus.
+sampling-seed = Startwert
+sampling-seed-fixed-hint = Jede Antwort beginnt mit demselben Startwert; sonst bekommt jede einen neuen.
+sampling-seed-hint = Gleicher Startwert und gleiche Einstellungen ergeben dieselbe Antwort.
+sampling-stop = Stopptexte
+sampling-stop-hint = Eine Antwort endet, wo einer davon beginnen würde. Einer je Zeile.
+sampling-temperature = Temperatur
+sampling-temperature-hint = Niedriger ist berechenbarer, höher abwechslungsreicher. 1 ist aus.
+sampling-title = Tokenauswahl
+sampling-top-k = Beste k
+sampling-top-k-hint = Zieht aus so vielen der wahrscheinlichsten Token. 0 ist aus.
+sampling-top-p = Bestes p
+sampling-top-p-hint = Zieht aus den wahrscheinlichsten Token, die zusammen diese Wahrscheinlichkeit erreichen. 1 ist aus.
+sampling-typical-p = Typisches p
+sampling-typical-p-hint = Behält die Token, deren Überraschung dem Mittel am nächsten liegt, bis zu dieser Wahrscheinlichkeit. 1 ist aus.

@@ -1,0 +1,34 @@
+# The sampling panel.
+
+sampling-fixed-seed = Fixed seed
+sampling-greedy = Greedy
+sampling-greedy-hint = Always takes the most likely token; only the repetition penalty and the n-gram ban still matter.
+sampling-keep = Use for new chats
+sampling-keep-hint = Makes these settings the default of chats that are yet to come.
+sampling-max-new-tokens = Max new tokens
+sampling-max-new-tokens-hint = An answer ends here at the latest.
+sampling-min-p = Min p
+sampling-min-p-hint = Removes tokens less likely than this share of the best one. 0 is off.
+sampling-no-repeat-ngram = No-repeat n-gram
+sampling-no-repeat-ngram-hint = No run of this many tokens may occur twice. 0 is off.
+sampling-own = Custom
+sampling-per-chat = Every chat keeps its own settings.
+sampling-preset = Preset
+sampling-preset-guanaco = The figures of guanaco-lora’s chat page, with tokens drawn at random.
+sampling-preset-reference = What that page in fact does: greedy, with the repetition penalty.
+sampling-repetition-penalty = Repetition penalty
+sampling-repetition-penalty-hint = Above 1, tokens that already occurred become less likely. 1 is off.
+sampling-seed = Seed
+sampling-seed-fixed-hint = Every answer starts from the same seed; otherwise each has a new one.
+sampling-seed-hint = The same seed and settings give the same answer.
+sampling-stop = Stop texts
+sampling-stop-hint = An answer ends where one of these would begin. One a line.
+sampling-temperature = Temperature
+sampling-temperature-hint = Lower is more predictable, higher more varied. 1 is off.
+sampling-title = Sampling
+sampling-top-k = Top k
+sampling-top-k-hint = Draws from this many most likely tokens. 0 is off.
+sampling-top-p = Top p
+sampling-top-p-hint = Draws from the most likely tokens that together reach this probability. 1 is off.
+sampling-typical-p = Typical p
+sampling-typical-p-hint = Keeps the tokens whose surprise is nearest to the average, up to this probability. 1 is off.

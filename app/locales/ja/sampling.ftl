@@ -1,0 +1,34 @@
+# The sampling panel.
+
+sampling-fixed-seed = シードを固定
+sampling-greedy = 貪欲
+sampling-greedy-hint = 常に最も確率の高いトークンを選びます。効くのは繰り返しペナルティと n-gram の禁止だけです。
+sampling-keep = 新しいチャットにも使う
+sampling-keep-hint = この設定を今後のチャットの既定にします。
+sampling-max-new-tokens = 新規トークンの上限
+sampling-max-new-tokens-hint = 回答は長くてもここで終わります。
+sampling-min-p = 最小 p
+sampling-min-p-hint = 最良のトークンに対してこの割合より確率の低いトークンを除きます。0 でオフ。
+sampling-no-repeat-ngram = n-gram の繰り返し禁止
+sampling-no-repeat-ngram-hint = この長さのトークン列が二度現れないようにします。0 でオフ。
+sampling-own = カスタム
+sampling-per-chat = 設定はチャットごとに保存されます。
+sampling-preset = プリセット
+sampling-preset-guanaco = guanaco-lora のチャットページの値を使い、トークンを無作為に選びます。
+sampling-preset-reference = そのページの実際の動作です: 貪欲法と繰り返しペナルティ。
+sampling-repetition-penalty = 繰り返しペナルティ
+sampling-repetition-penalty-hint = 1 より大きいと、すでに出たトークンが出にくくなります。1 でオフ。
+sampling-seed = シード
+sampling-seed-fixed-hint = 毎回同じシードで回答します。オフなら毎回新しいシードを使います。
+sampling-seed-hint = シードと設定が同じなら、同じ回答になります。
+sampling-stop = 停止文字列
+sampling-stop-hint = これらのいずれかが現れるところで回答を終えます。1 行に 1 つ。
+sampling-temperature = 温度
+sampling-temperature-hint = 低いほど手堅く、高いほど多様になります。1 でオフ。
+sampling-title = サンプリング
+sampling-top-k = 上位 k
+sampling-top-k-hint = 確率の高い順にこの個数のトークンから選びます。0 でオフ。
+sampling-top-p = 上位 p
+sampling-top-p-hint = 確率の高い順に、合計がこの値に達するまでのトークンから選びます。1 でオフ。
+sampling-typical-p = 典型 p
+sampling-typical-p-hint = 意外さが平均に近いトークンを、合計がこの確率に達するまで残します。1 でオフ。

@@ -1,0 +1,34 @@
+# The sampling panel.
+
+sampling-fixed-seed = 固定种子
+sampling-greedy = 贪心
+sampling-greedy-hint = 始终取概率最高的 token；此时只有重复惩罚和 n-gram 禁止仍起作用。
+sampling-keep = 用于新聊天
+sampling-keep-hint = 将这些设置设为今后新聊天的默认值。
+sampling-max-new-tokens = 最多新 token 数
+sampling-max-new-tokens-hint = 回答最多写到这么长。
+sampling-min-p = 最小 p
+sampling-min-p-hint = 去掉概率低于最佳 token 此比例的 token。0 为关闭。
+sampling-no-repeat-ngram = 禁止重复 n-gram
+sampling-no-repeat-ngram-hint = 连续这么多个 token 的片段不得出现两次。0 为关闭。
+sampling-own = 自定义
+sampling-per-chat = 每个聊天各自保存设置。
+sampling-preset = 预设
+sampling-preset-guanaco = 采用 guanaco-lora 聊天页的数值，随机抽取 token。
+sampling-preset-reference = 该页面的实际行为：贪心解码，加重复惩罚。
+sampling-repetition-penalty = 重复惩罚
+sampling-repetition-penalty-hint = 大于 1 时，已出现过的 token 概率降低。1 为关闭。
+sampling-seed = 种子
+sampling-seed-fixed-hint = 每次回答都使用同一种子；否则每次更换。
+sampling-seed-hint = 种子和设置相同，回答也相同。
+sampling-stop = 停止文本
+sampling-stop-hint = 回答在出现其中任一文本处结束。每行一个。
+sampling-temperature = 温度
+sampling-temperature-hint = 越低越稳定，越高越多变。1 为关闭。
+sampling-title = 采样
+sampling-top-k = 前 k 个
+sampling-top-k-hint = 仅从概率最高的这么多个 token 中抽取。0 为关闭。
+sampling-top-p = 前 p
+sampling-top-p-hint = 从合计达到此概率的最可能 token 中抽取。1 为关闭。
+sampling-typical-p = 典型 p
+sampling-typical-p-hint = 保留信息量最接近平均值的 token，直至达到此概率。1 为关闭。

@@ -1,0 +1,7 @@
+# Names of the pages.
+
+page-chat = 聊天
+page-library = 角色庫
+page-models = 模型
+page-gpu = GPU
+page-settings = 設定

@@ -1,0 +1,34 @@
+# The sampling panel.
+
+sampling-fixed-seed = 固定種子
+sampling-greedy = 貪婪
+sampling-greedy-hint = 一律取機率最高的 token；此時只有重複懲罰和 n-gram 禁止仍然有效。
+sampling-keep = 用於新聊天
+sampling-keep-hint = 將這些設定設為日後新聊天的預設值。
+sampling-max-new-tokens = 新 token 上限
+sampling-max-new-tokens-hint = 回覆最長到此為止。
+sampling-min-p = 最小 p
+sampling-min-p-hint = 移除機率低於最佳 token 此比例的 token。0 為關閉。
+sampling-no-repeat-ngram = 禁止重複 n-gram
+sampling-no-repeat-ngram-hint = 連續這麼多個 token 的片段不可出現兩次。0 為關閉。
+sampling-own = 自訂
+sampling-per-chat = 每個聊天各自保存設定。
+sampling-preset = 預設組合
+sampling-preset-guanaco = 採用 guanaco-lora 對話頁面的數值，隨機抽取 token。
+sampling-preset-reference = 該頁面的實際做法：貪婪解碼，加上重複懲罰。
+sampling-repetition-penalty = 重複懲罰
+sampling-repetition-penalty-hint = 大於 1 時，已出現過的 token 機率降低。1 為關閉。
+sampling-seed = 種子
+sampling-seed-fixed-hint = 每次回覆都使用同一種子；否則每次更換。
+sampling-seed-hint = 種子和設定相同，回覆亦相同。
+sampling-stop = 停止文字
+sampling-stop-hint = 回覆在出現其中任何一段文字處結束。每行一個。
+sampling-temperature = 溫度
+sampling-temperature-hint = 愈低愈穩定，愈高愈多變。1 為關閉。
+sampling-title = 取樣
+sampling-top-k = 前 k 個
+sampling-top-k-hint = 只從機率最高的這麼多個 token 中抽取。0 為關閉。
+sampling-top-p = 前 p
+sampling-top-p-hint = 從合計達到此機率的最可能 token 中抽取。1 為關閉。
+sampling-typical-p = 典型 p
+sampling-typical-p-hint = 保留資訊量最接近平均值的 token，直至達到此機率。1 為關閉。
