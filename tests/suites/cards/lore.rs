@@ -9,7 +9,7 @@ use guanaco::cards::{Card, LoreAccount, Lorebook, Place, Why};
 use guanaco_tests::{Outcome, Suite};
 use serde_json::{Value, json};
 
-pub fn cases(suite: &mut Suite) {
+pub(crate) fn cases(suite: &mut Suite) {
     suite.case("lore: keys, second keys, case, constants, patterns", keys);
     suite.case("lore: depth, recursion and hidden keys", depth);
     suite.case("lore: order, budget and priority", budget);

@@ -8,21 +8,21 @@ use serde_json::{Map, Value, json};
 use zip::write::SimpleFileOptions;
 
 /// SplitMix64 (Sebastiano Vigna).
-pub struct Random(pub u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let x = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         x ^ x >> 31
     }
 
-    pub fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
 
-    pub fn pick<'a>(&mut self, list: &[&'a str]) -> &'a str {
+    pub(crate) fn pick<'a>(&mut self, list: &[&'a str]) -> &'a str {
         list[self.below(list.len() as u64) as usize]
     }
 }
@@ -40,7 +40,7 @@ const TEXTS: [&str; 9] = [
 ];
 
 /// Any value, `depth` levels deep at most.
-pub fn value(random: &mut Random, depth: u32) -> Value {
+pub(crate) fn value(random: &mut Random, depth: u32) -> Value {
     match random.below(if depth == 0 { 5 } else { 7 }) {
         0 => Value::Null,
         1 => json!(random.below(2) == 1),
@@ -53,7 +53,7 @@ pub fn value(random: &mut Random, depth: u32) -> Value {
 }
 
 /// Fields that nobody knows.
-pub fn unknown(random: &mut Random, depth: u32) -> Map<String, Value> {
+pub(crate) fn unknown(random: &mut Random, depth: u32) -> Map<String, Value> {
     (0..1 + random.below(3)).map(|_| (format!("x_{}_名", random.below(1_000_000)), value(random, depth))).collect()
 }
 
@@ -93,7 +93,7 @@ fn entry(random: &mut Random, v3: bool) -> Value {
 }
 
 /// A card's JSON of version 1, 2 or 3.
-pub fn card(version: u32, random: &mut Random) -> Value {
+pub(crate) fn card(version: u32, random: &mut Random) -> Value {
     if version == 1 {
         return with_unknown(six(random), random);
     }
@@ -144,27 +144,27 @@ pub fn card(version: u32, random: &mut Random) -> Value {
 }
 
 /// A PNG chunk.
-pub fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+pub(crate) fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
     let mut crc = flate2::Crc::new();
     crc.update(kind);
     crc.update(data);
     [&(data.len() as u32).to_be_bytes(), &kind[..], data, &crc.sum().to_be_bytes()].concat()
 }
 
-pub const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
+pub(crate) const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-pub fn header(width: u32, height: u32) -> Vec<u8> {
+pub(crate) fn header(width: u32, height: u32) -> Vec<u8> {
     chunk(b"IHDR", &[&width.to_be_bytes()[..], &height.to_be_bytes(), &[8, 0, 0, 0, 0]].concat())
 }
 
-pub fn deflated(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn deflated(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(bytes).unwrap_or_default();
     encoder.finish().unwrap_or_default()
 }
 
 /// What of a PNG is no card: an animated 2 × 2 picture with a comment and a private chunk, and bytes behind its end.
-pub fn picture_chunks() -> [Vec<u8>; 8] {
+pub(crate) fn picture_chunks() -> [Vec<u8>; 8] {
     let rows = deflated(&[0, 1, 2, 0, 3, 4]);
     let (first, second) = rows.split_at(4);
     [
@@ -180,7 +180,7 @@ pub fn picture_chunks() -> [Vec<u8>; 8] {
 }
 
 /// That picture with `texts` in front of its data, or behind it.
-pub fn png(texts: &[Vec<u8>], in_front: bool) -> Vec<u8> {
+pub(crate) fn png(texts: &[Vec<u8>], in_front: bool) -> Vec<u8> {
     let mut chunks = picture_chunks().to_vec();
     let at = if in_front { 1 } else { chunks.len() };
     chunks.splice(at..at, texts.iter().cloned());
@@ -188,7 +188,7 @@ pub fn png(texts: &[Vec<u8>], in_front: bool) -> Vec<u8> {
 }
 
 /// A card as a chunk that is plain, deflated, or international.
-pub fn card_chunk(keyword: &str, json: &str, kind: &[u8; 4]) -> Vec<u8> {
+pub(crate) fn card_chunk(keyword: &str, json: &str, kind: &[u8; 4]) -> Vec<u8> {
     let text = BASE64_STANDARD.encode(json).into_bytes();
     let rest = match kind {
         b"zTXt" => [&b"\0\0"[..], &deflated(&text)].concat(),
@@ -199,7 +199,7 @@ pub fn card_chunk(keyword: &str, json: &str, kind: &[u8; 4]) -> Vec<u8> {
 }
 
 /// A zip archive of these files, deflated.
-pub fn zip(files: &[(&str, &[u8])]) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn zip(files: &[(&str, &[u8])]) -> anyhow::Result<Vec<u8>> {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (name, bytes) in files {
         let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);

@@ -16,7 +16,7 @@ use super::make::{self, Random};
 const MAX_TIME: Duration = Duration::from_secs(10);
 const MAX_MEMORY: usize = 300 << 20;
 
-pub fn cases(suite: &mut Suite) {
+pub(crate) fn cases(suite: &mut Suite) {
     suite.case("malformed: each is refused with its reason", refused);
     suite.case("malformed: odd ones are read, with warnings", warned);
     suite.case("malformed: every cut and many flips of good files end in a result", cuts_and_flips);

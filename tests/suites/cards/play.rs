@@ -6,7 +6,7 @@ use guanaco_engine::prompt::{self, BuildOptions, Language, Message, Role, System
 use guanaco_tests::{Outcome, Suite};
 use serde_json::json;
 
-pub fn cases(suite: &mut Suite) {
+pub(crate) fn cases(suite: &mut Suite) {
     suite.case("play: every part of a card has its place in the System block", places);
     suite.case("play: examples go whole, within their budget", examples);
     suite.case("play: several characters, with and without the user", several);

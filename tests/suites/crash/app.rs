@@ -17,10 +17,10 @@ use super::writer::Dice;
 
 /// Set for the process that is killed: the folder of its data.
 pub(crate) const CHILD: &str = "GUANACO_CRASH_APP";
-/// How often it is killed; 200 take some minutes.
+/// How often it is killed.
 const ROUNDS: &str = "GUANACO_CRASH_ROUNDS";
 /// Without that.
-const FEW: u64 = 20;
+const MANY: u64 = 200;
 /// Longer than a start takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -59,7 +59,7 @@ pub(crate) fn child(folder: &Path) -> anyhow::Result<()> {
 /// Kills it at random moments, opens it again, and looks for all that was shown as saved.
 pub(crate) fn killed() -> Outcome {
     let started = Instant::now();
-    let rounds = std::env::var(ROUNDS).ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(FEW);
+    let rounds = std::env::var(ROUNDS).ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(MANY);
     let mut dice = Dice(20_261_128);
     let (folder, mut facts) = (tempfile::tempdir()?, Facts::default());
     let (mut told, mut checked) = (0, 0);
