@@ -222,7 +222,7 @@ mod tests {
 
     fn reply(text: &str, finish: FinishReason) -> Reply {
         let (ids, timings, beams) = (vec![2], Timings::default(), Vec::new());
-        Reply { ids, text: text.to_owned(), finish, timings, cached: 0, new: 1, beams }
+        Reply { ids, text: text.to_owned(), finish, timings, cached: 0, new: 1, drafted: 0, accepted: 0, beams }
     }
 
     /// What became of each reply, and the messages in the end.

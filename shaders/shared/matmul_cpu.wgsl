@@ -14,34 +14,9 @@
 // one); loads of 64 bits through u64 (32 x 16: 54 / 64, too little for one more feature); dot() in place of a chain of fma()
 // (the same speed, twice the time to compile); two chains of fma() a sum (50 / 25); sums stored one by one rather than in a
 // loop (the same speed, three times the time to compile).
+#import quad
+
 override WORKGROUP: u32 = 8;
-
-// Eight columns of four rows: `c0` holds the first column of each.
-struct Quad {
-    c0: vec4<f32>, c1: vec4<f32>, c2: vec4<f32>, c3: vec4<f32>,
-    c4: vec4<f32>, c5: vec4<f32>, c6: vec4<f32>, c7: vec4<f32>,
-}
-
-// Rows `row`, `row + WORKGROUP`, …: lane by lane they are neighbours.
-fn quad(row: u32, word: u32) -> Quad {
-    let last = params.n_rows - 1u;
-    let p = octet(min(row, last), word);
-    let q = octet(min(row + WORKGROUP, last), word);
-    let r = octet(min(row + 2u * WORKGROUP, last), word);
-    let s = octet(min(row + 3u * WORKGROUP, last), word);
-    return Quad(
-        vec4<f32>(p.lo.x, q.lo.x, r.lo.x, s.lo.x), vec4<f32>(p.lo.y, q.lo.y, r.lo.y, s.lo.y),
-        vec4<f32>(p.lo.z, q.lo.z, r.lo.z, s.lo.z), vec4<f32>(p.lo.w, q.lo.w, r.lo.w, s.lo.w),
-        vec4<f32>(p.hi.x, q.hi.x, r.hi.x, s.hi.x), vec4<f32>(p.hi.y, q.hi.y, r.hi.y, s.hi.y),
-        vec4<f32>(p.hi.z, q.hi.z, r.hi.z, s.hi.z), vec4<f32>(p.hi.w, q.hi.w, r.hi.w, s.hi.w),
-    );
-}
-
-// Adds the product of four rows with eight columns of a token.
-fn add(sum: vec4<f32>, w: Quad, lo: vec4<f32>, hi: vec4<f32>) -> vec4<f32> {
-    let a = fma(w.c3, lo.wwww, fma(w.c2, lo.zzzz, fma(w.c1, lo.yyyy, fma(w.c0, lo.xxxx, sum))));
-    return fma(w.c7, hi.wwww, fma(w.c6, hi.zzzz, fma(w.c5, hi.yyyy, fma(w.c4, hi.xxxx, a))));
-}
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -62,8 +37,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var b8: vec4<f32>; var b9: vec4<f32>; var b10: vec4<f32>; var b11: vec4<f32>;
     var b12: vec4<f32>; var b13: vec4<f32>; var b14: vec4<f32>; var b15: vec4<f32>;
     for (var i = 0u; i < words; i++) {
-        let w = quad(row, i);
-        let v = quad(row + 4u * WORKGROUP, i);
+        let w = quad(row, WORKGROUP, i);
+        let v = quad(row + 4u * WORKGROUP, WORKGROUP, i);
         let x0 = x[t0 + i * 2u];
         let y0 = x[t0 + i * 2u + 1u];
         let x1 = x[t1 + i * 2u];

@@ -65,12 +65,23 @@ fn octet(row: u32, word: u32) -> Octet {
 }
 #else
 #import packed
+#ifdef i64
+// Half as many loads where a driver makes them one component at a time (see rows_half).
+@group(0) @binding(2) var<storage, read> weight: array<vec2<u64>>; // (n_rows, row_words) f16
+
+fn octet(row: u32, word: u32) -> Octet {
+    let pair = weight[row * params.row_words + word];
+    let w = vec4<u32>(u32(pair.x), u32(pair.x >> 32u), u32(pair.y), u32(pair.y >> 32u));
+    return Octet(unpack_lo(w), unpack_hi(w));
+}
+#else
 @group(0) @binding(2) var<storage, read> weight: array<vec4<u32>>; // (n_rows, row_words) f16
 
 fn octet(row: u32, word: u32) -> Octet {
     let w = weight[row * params.row_words + word];
     return Octet(unpack_lo(w), unpack_hi(w));
 }
+#endif
 #endif
 #endif
 #endif

@@ -22,6 +22,8 @@ use serde::Deserialize;
 
 #[path = "golden/ahead.rs"]
 mod ahead;
+#[path = "golden/lookup.rs"]
+mod lookup;
 #[path = "golden/lora.rs"]
 mod lora;
 
@@ -106,6 +108,8 @@ fn add_model(suite: &mut Suite, group: &str, dir: PathBuf) {
         suite.case(format!("{title}: reuse changes no bit"), move || check_reuse(&reuse));
         let ahead = dir.clone();
         suite.case(format!("{title}: decoding ahead changes no token"), move || ahead::check(&ahead));
+        let lookup = dir.clone();
+        suite.case(format!("{title}: drafts change no token"), move || lookup::check(&lookup));
     }
     if name(&dir) == "rope_linear" {
         let dir = dir.clone();
@@ -116,7 +120,9 @@ fn add_model(suite: &mut Suite, group: &str, dir: PathBuf) {
     suite.case(format!("{title}: int8 KV cache"), move || check_int8(&int8));
     suite.case(format!("{title}: its fp16 twin"), move || check_twin(&twin));
     suite.case(format!("{title}: logits and greedy tokens"), move || check_model(&dir));
+    let few = decode.clone();
     suite.case(format!("{title}: decode equals prefill"), move || check_decode(&decode));
+    suite.case(format!("{title}: a few tokens at a time equal a prefill"), move || lookup::check_passes(&few));
 }
 
 fn golden(dir: &Path) -> anyhow::Result<Golden> {
@@ -321,6 +327,7 @@ fn check_positions(dir: &Path) -> Outcome {
             worst = worst.max(error);
             start = position + 1;
         }
+        worst = worst.max(lookup::check_positions(&mut model, &case.prompt_ids, &case.positions, &values)?);
     }
     let case = cases.first().context("no cases")?;
     let (mut sum, tokens) = (0.0, &case.prompt_ids);

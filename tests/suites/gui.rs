@@ -18,7 +18,7 @@ type Run = fn() -> Outcome;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
-    let cases: [(&str, Run); 12] = [
+    let cases: [(&str, Run); 14] = [
         ("a message is typed, sent and answered", say),
         ("enter sends, shift and enter breaks the line", enter),
         ("an answer is made again, and swiped at any turn", swipe),
@@ -30,6 +30,8 @@ fn main() -> ExitCode {
         ("all is there again after a restart", restart),
         ("a model that is none is refused with a reason", models),
         ("sampling is set and kept with the chat", sampling),
+        ("a character is made, and plays", role_play),
+        ("a card is brought in and greets, a hostile one is refused", cards),
         ("pictures", pictures::run),
     ];
     for (name, run) in cases {
@@ -207,6 +209,44 @@ fn models() -> Outcome {
     hands.wait(|desk| matches!(desk.facts(), Some(Err(reason)) if reason.contains("/no/such/model")))?;
     hands.steps(2);
     ensure!(hands.sees("/no/such/model"));
+    Ok(())
+}
+
+fn role_play() -> Outcome {
+    let mut hands = Hands::new()?;
+    hands.click("👥  Library")?;
+    // The sample that a first start finds.
+    hands.click("Chat with Zorina")?;
+    hands.say("What is your cat called?")?;
+    let answer = hands.path().pop().context("the answer")?;
+    ensure!(answer.name.as_deref() == Some("Zorina") && !answer.content.starts_with("Zorina"), "{answer:?}");
+    ensure!(answer.reply.is_some_and(|info| info.sourced), "the card backs it");
+    let prompt = hands.desk().preview().cloned().context("the prompt")?.prompt.map_err(anyhow::Error::msg)?;
+    ensure!(prompt.text.contains("Cat: Tomo") && prompt.text.contains("Zorina: "), "{}", prompt.text);
+    Ok(())
+}
+
+fn cards() -> Outcome {
+    let mut hands = Hands::new()?;
+    let folder = tempfile::tempdir()?;
+    let json = r#"{"spec":"chara_card_v2","spec_version":"2.0","data":{"name":"Ava","description":"{{char}} lives in Rome.",
+        "personality":"","scenario":"","first_mes":"Hello, I am {{char}}.","mes_example":"","alternate_greetings":["Ciao!"],"odd":7}}"#;
+    let path = folder.path().join("ava.json");
+    std::fs::write(&path, json)?;
+    let id = hands.desk().import_card(&path)?;
+    hands.desk().play(id);
+    hands.steps(3);
+    ensure!(hands.path().len() == 1 && hands.path()[0].content == "Hello, I am Ava." && hands.sees("1/2"));
+    hands.click("Next answer")?;
+    ensure!(hands.path()[0].content == "Ciao!");
+    let written = folder.path().join("out.png");
+    hands.desk().export_card(id, guanaco::desk::library::CardFile::Png, &written)?;
+    let again = hands.desk().import_card(&written)?;
+    let odd = hands.desk().character(again).and_then(|character| character.card.data().get("odd").cloned());
+    ensure!(odd == Some(7.into()), "an unknown field is lost: {odd:?}");
+    std::fs::write(&path, b"\x89PNG\r\n\x1a\nnonsense")?;
+    let reason = hands.desk().import_card(&path).err().context("a broken card was taken")?.to_string();
+    ensure!(reason.contains("ava.json"), "{reason}");
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::driver::Driver;
 use super::input::{self, Ids};
-use super::sampling::{MAX_NEW_TOKENS, PromptArgs, SamplingArgs, parse};
+use super::sampling::{LookupArgs, MAX_NEW_TOKENS, PromptArgs, SamplingArgs, parse};
 use super::{Globals, Interrupted, note, output, wrong_usage};
 use crate::chat::{Chat, Turn, reply_text};
 
@@ -25,10 +25,11 @@ Examples:
   guanaco generate --prompt @story.txt --max-new-tokens 100 --seed 7
   echo 'Once upon a time' | guanaco generate --prompt -
   guanaco generate --ids 1,270,262 --greedy --ignore-eos --max-new-tokens 16 --json
+  guanaco generate --chat --prompt @letter.txt --prompt-lookup
   guanaco generate --ids 1,270,262 --num-beams 4 --num-return-sequences 4 --json
 
 --json: {\"prompt_ids\":[…],\"ids\":[the new ones],\"text\":\"…\",\"finish\":\"eos\" | \"max_tokens\" | \"context_full\" |
-  \"stopped\" | {\"stop_string\":\"…\"},\"cached\":N,\"new\":N,\"seed\":N,\"timings\":{\"prefill_s\":…,\"prefill_tokens\":N,
+  \"stopped\" | {\"stop_string\":\"…\"},\"cached\":N,\"new\":N,\"drafted\":N,\"accepted\":N,\"seed\":N,\"timings\":{\"prefill_s\":…,\"prefill_tokens\":N,
   \"prefill_tok_per_s\":…,\"decode_s\":…,\"decode_tokens\":N,\"decode_tok_per_s\":…,\"first_token_s\":…},
   \"beams\":[{\"ids\":[…],\"text\":\"…\",\"score\":…,\"finish\":…}], with --chat also \"prompt\":\"…\",\"notices\":[…],
   and \"name\":\"…\" when the text begins with the name of --character}
@@ -77,6 +78,8 @@ pub struct Args {
     prompt_args: PromptArgs,
     #[command(flatten)]
     sampling: SamplingArgs,
+    #[command(flatten)]
+    lookup: LookupArgs,
     /// Prints JSON
     #[arg(long)]
     pub json: bool,
@@ -90,6 +93,8 @@ struct Report<'a> {
     finish: &'a FinishReason,
     cached: usize,
     new: usize,
+    drafted: usize,
+    accepted: usize,
     seed: u64,
     timings: TimingsReport,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -180,6 +185,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     request.length_penalty = args.length_penalty;
     request.early_stopping = args.early_stopping;
     request.num_return_sequences = args.num_return_sequences;
+    request.draft_tokens = args.lookup.draft_tokens();
 
     // A 7B takes minutes to load: what is wrong with the request is said before.
     model.check(&request, num_beams)?;
@@ -206,6 +212,8 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
             finish: &reply.finish,
             cached: reply.cached,
             new: reply.new,
+            drafted: reply.drafted,
+            accepted: reply.accepted,
             seed,
             timings: TimingsReport::from(&reply.timings),
             beams: &reply.beams,
@@ -263,6 +271,10 @@ pub(super) fn stats(reply: &Reply) -> String {
     }
     if let Some(rate) = reply.timings.decode_tok_per_s() {
         parts.push(format!("{rate:.1} tok/s"));
+    }
+    if reply.drafted > 0 {
+        let share = reply.accepted as f64 / reply.drafted as f64 * 100.0;
+        parts.push(format!("{} of {} drafted tokens held ({share:.0} %)", reply.accepted, reply.drafted));
     }
     parts.push(match &reply.finish {
         FinishReason::Eos => format!("{} tokens", reply.ids.len()),

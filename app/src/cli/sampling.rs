@@ -2,6 +2,7 @@
 
 use guanaco_engine::prompt::{Character, Conversation, Language, Preset, System};
 use guanaco_engine::sampler::{SamplerConfig, SamplerPreset};
+use guanaco_engine::session::MOST_DRAFTED;
 
 use super::input;
 
@@ -43,6 +44,23 @@ pub(crate) struct SamplingArgs {
     /// Starts the random numbers: same seed, same text on one adapter [default: a new one each time]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+}
+
+/// How a reply comes sooner.
+#[derive(clap::Args, Debug, Clone, Copy, Default)]
+pub(crate) struct LookupArgs {
+    /// Drafts up to N tokens at a time (7 without a number) out of what was said before, and tests them in one step: the same
+    /// reply, sooner where it repeats the prompt or itself
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "7",
+        value_parser = clap::value_parser!(u64).range(1..=MOST_DRAFTED as u64))]
+    pub prompt_lookup: Option<u64>,
+}
+
+impl LookupArgs {
+    /// Tokens of a draft; 0 is off.
+    pub(super) fn draft_tokens(self) -> usize {
+        self.prompt_lookup.map_or(0, |n| n as usize)
+    }
 }
 
 impl SamplingArgs {

@@ -92,7 +92,7 @@ impl OpenChat {
     /// Hands everything that changed to `saver`, in one transaction.
     pub(super) fn save(&mut self, saver: &Saver) {
         let tree = self.tree.take_changes();
-        if tree.is_empty() && !(self.touched && !self.is_empty()) {
+        if tree.is_empty() && !self.is_touched() {
             return;
         }
         if self.title.is_empty() {

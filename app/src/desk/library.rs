@@ -85,6 +85,14 @@ impl Desk {
         id
     }
 
+    /// Puts a character that the embedded model can play into a library that never had one. Once it is deleted it stays so.
+    pub(super) fn add_sample(&mut self) {
+        self.keep("sample", &true);
+        if self.characters.is_empty() {
+            self.add_character(Card::from_traits("Zorina", &["Nature: grumpy", "Home: Velka", "Cat: Tomo"]), None);
+        }
+    }
+
     /// Keeps `character` as it is now.
     pub fn put_character(&mut self, character: Character) {
         let record = CharacterRecord {

@@ -134,6 +134,9 @@ impl Desk {
             wake,
             preview,
         };
+        if desk.store.setting("sample").is_none() {
+            desk.add_sample();
+        }
         let last: Option<u64> = setting(&desk.store, "open-chat");
         if let Some(id) = last.filter(|id| desk.chats.iter().any(|chat| chat.id.0 == *id)) {
             desk.open_chat(crate::store::ChatId(id));

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::adapter::{self, AdapterFacts};
 use super::cache::Cache;
 use super::pipeline::{Launch, Pipeline};
+use super::recording::Width;
 use super::tier::{Profile, Tier};
 use super::timing::{self, Timing};
 use super::tuning::Tuning;
@@ -85,7 +86,7 @@ pub struct Gpu {
     pub(super) cache: Cache,
     /// Measured work per second, in the units of a dispatch's `cost`, of decode steps and of batches: one is bound by memory, the
     /// other by arithmetic. They pace the submits.
-    rates: [Mutex<f64>; 2],
+    rates: [Mutex<f64>; 3],
     pub(super) timing: Timing,
     pub(super) tuning: Mutex<Tuning>,
 }
@@ -168,7 +169,8 @@ impl Gpu {
         });
         // Guesses below what such devices do; the first submits correct them.
         let guess = if tier.profile == Profile::Cpu { 1e9 } else { 5e10 };
-        let (pipelines, tested, rates) = (Mutex::default(), Mutex::default(), [guess, 2.0 * guess].map(Mutex::new));
+        let (pipelines, tested, rates) =
+            (Mutex::default(), Mutex::default(), [guess, 2.0 * guess, 2.0 * guess].map(Mutex::new));
         let cache = Cache::default();
         let (timing, tuning) = (Timing::default(), Mutex::default());
         let mut gpu =
@@ -249,23 +251,23 @@ impl Gpu {
 
     /// Multiply-adds that a submit may hold: what the device does in [`GpuOptions::submit_time`]. A decode step on a software device is
     /// one submit however long it takes: no watchdog waits there, and nothing else is drawn by it.
-    pub(crate) fn submit_bound(&self, batched: bool) -> u64 {
-        if !batched && self.tier.profile == Profile::Cpu {
+    pub(crate) fn submit_bound(&self, width: Width) -> u64 {
+        if width != Width::Many && self.tier.profile == Profile::Cpu {
             return u64::MAX;
         }
         let time = self.options.submit_time.unwrap_or(SUBMIT_TIME);
-        (*lock(&self.rates[usize::from(batched)]) * time.as_secs_f64()) as u64
+        (*lock(&self.rates[width as usize]) * time.as_secs_f64()) as u64
     }
 
     /// Takes a measured `cost` over `time` into the rate.
-    pub(super) fn measured(&self, batched: bool, cost: u64, time: Duration) {
+    pub(super) fn measured(&self, width: Width, cost: u64, time: Duration) {
         // A profile is slower than what it measures.
         if self.timing.is_profiling() {
             return;
         }
         // Short submits measure the latency, not the rate.
         if time > Duration::from_millis(5) && cost > 0 {
-            let mut rate = lock(&self.rates[usize::from(batched)]);
+            let mut rate = lock(&self.rates[width as usize]);
             *rate = 0.5 * *rate + 0.5 * (cost as f64 / time.as_secs_f64());
         }
     }
@@ -342,7 +344,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::{Gpu, GpuOptions};
     use crate::error::Error;
-    use crate::gpu::Role;
+    use crate::gpu::{Role, Width};
 
     /// A device, or a note that there is none.
     fn gpu() -> Option<Gpu> {
@@ -377,10 +379,10 @@ mod tests {
     #[test]
     fn slow_measurements_lower_the_bound_of_a_submit() {
         let Some(gpu) = gpu() else { return };
-        let before = gpu.submit_bound(true);
+        let before = gpu.submit_bound(Width::Many);
         for _ in 0..20 {
-            gpu.measured(true, 1_000_000, std::time::Duration::from_secs(1));
+            gpu.measured(Width::Many, 1_000_000, std::time::Duration::from_secs(1));
         }
-        assert!(gpu.submit_bound(true) < before && gpu.submit_bound(true) < 1_000_000);
+        assert!(gpu.submit_bound(Width::Many) < before && gpu.submit_bound(Width::Many) < 1_000_000);
     }
 }

@@ -31,7 +31,7 @@ pub(crate) use memory::gib;
 pub use memory::host_memory_available;
 pub use memory::{MemoryItem, MemoryPlan};
 pub use pipeline::{Binding as BoundBuffer, Dispatch, Launch, Pipeline};
-pub use recording::{Pending, Recording};
+pub use recording::{Pending, Recording, Width};
 pub use shader::{Access, Binding, SHADERS, Shader, find as find_shader};
 pub use staging::StagingRing;
 pub use tier::{Profile, Tier};

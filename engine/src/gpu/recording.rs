@@ -8,10 +8,22 @@ use super::pipeline::Dispatch;
 use super::twin::TwinBuffers;
 use crate::error::Result;
 
+/// How many tokens a step has, as far as that decides by what kernels it runs and how fast it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Width {
+    /// One: a decode step.
+    #[default]
+    One,
+    /// A few that share one pass over the weights.
+    Few,
+    /// Any number: a prefill.
+    Many,
+}
+
 /// What to do, in order.
 #[derive(Debug, Default)]
 pub struct Recording<'a> {
-    batched: bool,
+    width: Width,
     steps: Vec<Step<'a>>,
     /// Done when everything else is.
     copies: Vec<Copy<'a>>,
@@ -37,9 +49,9 @@ impl Step<'_> {
 }
 
 impl<'a> Recording<'a> {
-    /// An empty list: of a step with one token, or (`batched`) with many.
-    pub fn new(batched: bool) -> Self {
-        Self { batched, ..Self::default() }
+    /// An empty list, of a step of this width.
+    pub fn new(width: Width) -> Self {
+        Self { width, ..Self::default() }
     }
 
     /// Adds a dispatch of `workgroups`; `cost` is its multiply-adds, roughly, for pacing.
@@ -54,9 +66,9 @@ impl<'a> Recording<'a> {
         self.copies.push((from, to, offset, bytes));
     }
 
-    /// Is it a step with many tokens?
-    pub fn is_batched(&self) -> bool {
-        self.batched
+    /// How many tokens the step has.
+    pub fn width(&self) -> Width {
+        self.width
     }
 
     /// Its multiply-adds, as far as its dispatches count them.
@@ -84,7 +96,7 @@ impl<'a> Recording<'a> {
 pub struct Pending {
     index: Option<wgpu::SubmissionIndex>,
     mapping: Mapping,
-    batched: bool,
+    width: Width,
     cost: u64,
     start: Instant,
 }
@@ -104,7 +116,7 @@ impl Gpu {
         let start = Instant::now();
         self.run(recording, during)?;
         let value = self.map(result, bytes, view)?;
-        self.measured(recording.batched, recording.multiply_adds(), start.elapsed());
+        self.measured(recording.width, recording.multiply_adds(), start.elapsed());
         Ok(value)
     }
 
@@ -125,7 +137,7 @@ impl Gpu {
         let cost = recording.steps.iter().map(|step| step.cost).sum();
         let index = self.send(recording, during)?;
         let mapping = self.ask(result, bytes);
-        Ok(Pending { index, mapping, batched: recording.batched, cost, start: Instant::now() })
+        Ok(Pending { index, mapping, width: recording.width, cost, start: Instant::now() })
     }
 
     /// Waits for `pending`, which is the oldest of those under way, and gives its result to `view`. `before` is when the one before
@@ -141,7 +153,7 @@ impl Gpu {
         view: impl FnOnce(&[u8]) -> T,
     ) -> Result<T> {
         self.wait(during, pending.index)?;
-        self.measured(pending.batched, pending.cost, pending.start.max(before).elapsed());
+        self.measured(pending.width, pending.cost, pending.start.max(before).elapsed());
         self.view(pending.mapping, view)
     }
 
@@ -153,7 +165,7 @@ impl Gpu {
         let mut rest = recording.steps.as_slice();
         while !rest.is_empty() {
             // Read each time: the first slices of a long list measure the rate for the later ones.
-            let bound = self.submit_bound(recording.batched);
+            let bound = self.submit_bound(recording.width);
             let (mut cost, mut n) = (0_u64, 0);
             for step in rest {
                 if (n > 0 && cost + step.cost > bound) || is_cpu(step) {
@@ -179,7 +191,7 @@ impl Gpu {
                 last = Some(index);
             } else {
                 self.wait(during, Some(index))?;
-                self.measured(recording.batched, cost, start.elapsed());
+                self.measured(recording.width, cost, start.elapsed());
             }
         }
         if recording.steps.last().is_none_or(is_cpu) && !recording.copies.is_empty() {

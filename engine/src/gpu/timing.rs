@@ -343,7 +343,7 @@ impl Dispatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::{BoundBuffer, Buffer, GpuOptions, Launch};
+    use crate::gpu::{BoundBuffer, Buffer, GpuOptions, Launch, Width};
 
     #[test]
     fn impossible_timestamps_are_named() {
@@ -396,12 +396,12 @@ mod tests {
             // Of several runs the shortest: on a busy machine one may wait for its turn in the middle of a dispatch.
             let mut best = [Duration::MAX; 2];
             for _ in 0..8 {
-                let mut list = Recording::new(false);
+                let mut list = Recording::new(Width::One);
                 list.push(&small, [1, 1, 1], 7);
                 list.push(&large, [1 << 14, 1, 1], 9);
                 list.copy_out(&y_small, &host, 0, 4);
                 gpu.start_profile_by(clock, None).unwrap();
-                let before = gpu.submit_bound(true);
+                let before = gpu.submit_bound(Width::Many);
                 let first = gpu.run_and_map(&list, "testing", (&host, 4), |data| data.to_vec()).unwrap();
                 let profile = gpu.take_profile().unwrap();
                 assert_eq!(f32::from_le_bytes(first.try_into().unwrap()), 63.0, "{clock:?}");
@@ -413,11 +413,11 @@ mod tests {
                 for (best, dispatch) in best.iter_mut().zip(&profile.dispatches) {
                     *best = dispatch.time.min(*best);
                 }
-                assert_eq!(gpu.submit_bound(true), before, "a profile must not pace the submits");
+                assert_eq!(gpu.submit_bound(Width::Many), before, "a profile must not pace the submits");
             }
             assert!(best[1] > best[0], "{clock:?}: {best:?}");
         }
-        let list = Recording::new(false);
+        let list = Recording::new(Width::One);
         gpu.run(&list, "testing").unwrap();
         assert!(gpu.take_profile().is_err(), "it has ended");
         let clock = gpu.host_clock();

@@ -11,7 +11,7 @@ use super::{
     uniform,
 };
 use crate::error::{Error, Result};
-use crate::gpu::{BoundBuffer, Buffer, Dispatch, Gpu, Launch, Profile, Recording, Tier, TwinBuffers};
+use crate::gpu::{BoundBuffer, Buffer, Dispatch, Gpu, Launch, Profile, Recording, Tier, TwinBuffers, Width};
 
 /// How keys and values are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -259,7 +259,7 @@ impl Attention {
         let Params { n_heads, head_dim, .. } = self.params;
         let keys = u64::from(n_tokens) * u64::from(pos + n_tokens.div_ceil(2));
         let cost = 2 * keys * u64::from(n_heads * head_dim);
-        if recording.is_batched() || n_tokens > 1 || self.tile_decodes {
+        if recording.width() == Width::Many || n_tokens > 1 || self.tile_decodes {
             let groups = workgroups(&self.params, n_tokens, self.tile.pipeline().launch());
             return recording.push(&self.tile, groups, cost);
         }
@@ -413,7 +413,7 @@ mod tests {
             let cache = KvBuffers { k, v, scales: None };
             let wiring = Wiring { step: &step, q: &q, cache, partial: &partial, out: &out };
             let attention = Attention::new(&gpu, "attention", params, wiring).unwrap();
-            let mut list = Recording::new(false);
+            let mut list = Recording::new(Width::One);
             attention.record(&mut list, pos as u32, 1);
             assert_eq!(list.len(), if max_splits > 1 { 2 } else { 1 });
             gpu.run(&list, "testing").unwrap();

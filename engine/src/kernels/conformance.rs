@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::case::SENTINEL;
 use super::{Case, Data, KERNELS, Kernel};
 use crate::error::Result;
-use crate::gpu::{Access, BoundBuffer, Gpu, Launch, Recording, Role, TwinBuffers, find_shader};
+use crate::gpu::{Access, BoundBuffer, Gpu, Launch, Recording, Role, TwinBuffers, Width, find_shader};
 
 /// How one case went.
 #[derive(Clone, Debug, Serialize)]
@@ -108,7 +108,7 @@ fn try_case(
         bound.push(BoundBuffer { name: buffer.name, buffer: device, offset: guard, bytes });
     }
     let dispatch = gpu.dispatch(&case.name, launch, kernel.twin, bound.clone())?;
-    let mut recording = Recording::new(false);
+    let mut recording = Recording::new(Width::One);
     recording.push(&dispatch, (case.workgroups)(case, launch, gpu.tier()), 1);
     let start = Instant::now();
     gpu.run(&recording, kernel.name)?;

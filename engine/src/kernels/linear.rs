@@ -1,11 +1,11 @@
-//! A weight matrix that the model multiplies by: its row parts bound to the vector kernel for one token and to the matrix kernel
-//! for many, each in the format that the part has.
+//! A weight matrix that the model multiplies by: its row parts bound to the kernels for one token, for a few and for many, each in
+//! the format that the part has.
 
 use super::matvec::{self, ADD_BIAS, ADD_TO_OUTPUT};
 use super::narrow::Narrow;
-use super::{gather, matmul, named, padded, preferred, preferred_of, uniform};
+use super::{columns, gather, matmul, named, padded, preferred, preferred_of, uniform};
 use crate::error::Result;
-use crate::gpu::{BoundBuffer, Buffer, Dispatch, Gpu, Launch, Recording, Role, Tier, Twin};
+use crate::gpu::{BoundBuffer, Buffer, Dispatch, Gpu, Launch, Recording, Role, Tier, Twin, Width};
 use crate::weights::packed::Format;
 use crate::weights::{LowRank, Matrix, Part};
 
@@ -55,17 +55,19 @@ struct Bound {
     matvec: Dispatch,
     matvec_groups: [u32; 3],
     /// None where only ever one row is asked for (the head).
+    columns: Option<(Dispatch, [u32; 3])>,
+    /// None where never many are.
     matmul: Option<Dispatch>,
     n_rows: u32,
 }
 
-/// The kernels for one token and for many of weights in `format`.
-fn kernels(format: Format) -> [&'static str; 2] {
+/// The kernels for one token, a few and many of weights in `format`.
+fn kernels(format: Format) -> [&'static str; 3] {
     match format {
-        Format::F16 => ["matvec", "matmul"],
-        Format::Q4 { .. } => ["matvec_q4", "matmul_q4"],
-        Format::Q6 => ["matvec_q6", "matmul_q6"],
-        Format::Q8 => ["matvec_q8", "matmul_q8"],
+        Format::F16 => ["matvec", "columns", "matmul"],
+        Format::Q4 { .. } => ["matvec_q4", "columns_q4", "matmul_q4"],
+        Format::Q6 => ["matvec_q6", "columns_q6", "matmul_q6"],
+        Format::Q8 => ["matvec_q8", "columns_q8", "matmul_q8"],
     }
 }
 
@@ -88,11 +90,11 @@ fn chosen(gpu: &Gpu, name: &str) -> Result<(Launch, Twin)> {
 }
 
 impl Linear {
-    /// Binds `matrix` for single tokens and, with `batched`, for many.
+    /// Binds `matrix` for steps up to the width `most`.
     ///
     /// # Errors
     /// What the device reports.
-    pub fn new(gpu: &Gpu, label: &str, matrix: &Matrix, wiring: Wiring<'_>, batched: bool) -> Result<Self> {
+    pub fn new(gpu: &Gpu, label: &str, matrix: &Matrix, wiring: Wiring<'_>, most: Width) -> Result<Self> {
         let bias = match &matrix.bias {
             Some(bias) => bias.clone(),
             None => gpu.create_buffer("no bias", 16, Role::Storage)?,
@@ -124,14 +126,20 @@ impl Linear {
                 BoundBuffer::whole("y", wiring.y),
             ];
             bindings.extend(scales.as_ref().map(|scales| BoundBuffer::whole("scales", scales)));
-            let [vector, many] = kernels(*format);
+            let [vector, columns, many] = kernels(*format);
             let (launch, twin) = chosen(gpu, vector)?;
             let with_input = [bindings.as_slice(), std::slice::from_ref(&input)].concat();
             let dispatch = gpu.dispatch(label, &launch, twin, with_input)?;
-            let (mut batch, mut narrow) = (None, None);
-            if batched {
-                let (launch, twin) = chosen(gpu, many)?;
+            let (mut few, mut batch, mut narrow) = (None, None, None);
+            if most != Width::One {
+                let (launch, twin) = chosen(gpu, columns)?;
                 bindings.push(BoundBuffer::whole("step", wiring.step));
+                let with_input = [bindings.as_slice(), std::slice::from_ref(&input)].concat();
+                let groups = columns::workgroups(*n_rows, &launch, gpu.tier());
+                few = Some((gpu.dispatch(label, &launch, twin, with_input)?, groups));
+            }
+            if most == Width::Many {
+                let (launch, twin) = chosen(gpu, many)?;
                 if matmul::wants_narrow(&launch) {
                     let [half, scale] = wiring.between.narrow;
                     bindings.extend([BoundBuffer::whole("half_x", half), BoundBuffer::whole("x_scale", scale)]);
@@ -156,21 +164,29 @@ impl Linear {
                 _ => None,
             };
             let matvec_groups = matvec::workgroups(*n_rows, gpu.tier());
-            parts.push(Bound { gather: sort, narrow, matvec: dispatch, matvec_groups, matmul: batch, n_rows: *n_rows });
+            parts.push(Bound {
+                gather: sort,
+                narrow,
+                matvec: dispatch,
+                matvec_groups,
+                columns: few,
+                matmul: batch,
+                n_rows: *n_rows,
+            });
         }
         let mut low_rank = Vec::with_capacity(matrix.low_rank.len());
         for LowRank { a, b } in &matrix.low_rank {
             let between = wiring.between.low_rank;
             let y_stride = padded(a.rows);
-            let first = Self::new(gpu, label, a, Wiring { y: between, y_stride, add: false, ..wiring }, batched)?;
-            let second = Self::new(gpu, label, b, Wiring { x: between, add: true, ..wiring }, batched)?;
+            let first = Self::new(gpu, label, a, Wiring { y: between, y_stride, add: false, ..wiring }, most)?;
+            let second = Self::new(gpu, label, b, Wiring { x: between, add: true, ..wiring }, most)?;
             low_rank.push([first, second]);
         }
         Ok(Self { parts, low_rank, cols: matrix.cols as u64 })
     }
 
-    /// Multiplies the rows of a step: by the matrix kernel if it is a batch, however short, so that a token's result does not
-    /// depend on how a prompt was cut.
+    /// Multiplies the rows of a step: by the matrix kernel if it is a part of a prompt, however short, so that a token's result does
+    /// not depend on how a prompt was cut.
     pub fn record<'a>(&'a self, recording: &mut Recording<'a>, n_tokens: u32) {
         for part in &self.parts {
             if let Some(gather) = &part.gather {
@@ -178,8 +194,9 @@ impl Linear {
                 recording.push(gather, groups, 0);
             }
             let cost = u64::from(n_tokens) * u64::from(part.n_rows) * self.cols;
-            match &part.matmul {
-                Some(matmul) if recording.is_batched() => {
+            match (recording.width(), &part.columns, &part.matmul) {
+                (Width::Few, Some((columns, groups)), _) => recording.push(columns, *groups, cost),
+                (Width::Many, _, Some(matmul)) => {
                     if let Some(narrow) = &part.narrow {
                         narrow.record(recording, n_tokens);
                     }

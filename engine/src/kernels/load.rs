@@ -3,11 +3,15 @@
 use bytemuck::cast_slice;
 use half::f16;
 
+use super::attention::KvBuffers;
+use super::gate_up::{self, GateUp};
 use super::linear::{Between, Linear, Wiring};
+use super::qkv::{self, Qkv};
 use super::rms_norm::{self, RmsNorm};
-use super::{Rng, Step, padded};
-use crate::error::Result;
-use crate::gpu::{Buffer, Gpu, Profile, Recording, Role};
+use super::rope_kv::Heads;
+use super::{Rng, Step, padded, rows};
+use crate::error::{Error, Result};
+use crate::gpu::{Buffer, Gpu, Profile, Recording, Role, Width};
 use crate::weights::packed::{Format, scale_zero};
 use crate::weights::{Matrix, Part};
 
@@ -20,12 +24,12 @@ pub(super) trait Load {
 struct Product {
     linear: Linear,
     n_tokens: u32,
-    batched: bool,
+    width: Width,
 }
 
 impl Load for Product {
     fn list(&self) -> Recording<'_> {
-        let mut list = Recording::new(self.batched);
+        let mut list = Recording::new(self.width);
         self.linear.record(&mut list, self.n_tokens);
         list
     }
@@ -35,22 +39,83 @@ struct Norm(RmsNorm);
 
 impl Load for Norm {
     fn list(&self) -> Recording<'_> {
-        let mut list = Recording::new(false);
+        let mut list = Recording::new(Width::One);
         self.0.record(&mut list, 1);
         list
     }
 }
 
+impl Load for Qkv {
+    fn list(&self) -> Recording<'_> {
+        let mut list = Recording::new(Width::One);
+        self.record(&mut list);
+        list
+    }
+}
+
+impl Load for GateUp {
+    fn list(&self) -> Recording<'_> {
+        let mut list = Recording::new(Width::One);
+        self.record(&mut list);
+        list
+    }
+}
+
+/// q, k and v of one token, of the 7B's size on a GPU.
+pub(super) fn qkv(gpu: &Gpu, format: Format) -> Result<Box<dyn Load>> {
+    let (n_heads, head_dim) = if gpu.tier().profile == Profile::Cpu { (16, 64) } else { (32, 128) };
+    let (dim, stride) = (n_heads * head_dim, padded(head_dim));
+    let storage = |name, bytes: usize| gpu.create_buffer(name, bytes as u64, Role::Storage);
+    let (k, v) = (storage("k", dim / head_dim * stride * 2)?, storage("v", dim / head_dim * stride * 2)?);
+    let heads = Heads {
+        n_heads: n_heads as u32,
+        n_kv_heads: n_heads as u32,
+        head_dim: head_dim as u32,
+        head_stride: stride as u32,
+        max_seq_len: 1,
+        qkv_stride: 0,
+        interleaved: 0,
+    };
+    let [x, gain] = token(gpu, dim)?;
+    let (step, rope, q_out) = (step(gpu, 1)?, storage("rope", head_dim * 4)?, storage("q", n_heads * stride * 4)?);
+    let cache = KvBuffers { k: &k, v: &v, scales: None };
+    let wiring = qkv::Wiring { step: &step, x: &x, norm: norm_of(gpu, &gain, dim), rope: &rope, q_out: &q_out, cache };
+    let qkv = Qkv::new(gpu, "load", &matrix(gpu, format, 3 * dim, dim)?, heads, wiring)?;
+    Ok(Box::new(qkv.ok_or_else(|| Error::kernel("qkv", "does not take the matrix that it is timed with"))?))
+}
+
+/// gate and up of one token, of the 7B's size on a GPU.
+pub(super) fn gate_up(gpu: &Gpu, format: Format) -> Result<Box<dyn Load>> {
+    let (hidden, dim) = if gpu.tier().profile == Profile::Cpu { (1024, 2048) } else { (11008, 4096) };
+    let [x, gain] = token(gpu, dim)?;
+    let h = gpu.create_buffer("h", (hidden * 4) as u64, Role::Storage)?;
+    let wiring = gate_up::Wiring { x: &x, norm: norm_of(gpu, &gain, dim), h: &h };
+    let gate_up = GateUp::new(gpu, "load", &matrix(gpu, format, 2 * hidden, dim)?, wiring)?;
+    Ok(Box::new(gate_up.ok_or_else(|| Error::kernel("gate_up", "does not take the matrix that it is timed with"))?))
+}
+
+/// The input of one token, and the weight of its norm.
+fn token(gpu: &Gpu, dim: usize) -> Result<[Buffer; 2]> {
+    let row = Rng::new(1).values(padded(dim), 1.0);
+    let buffer = |name| gpu.create_buffer_with(name, cast_slice(&row), Role::Storage);
+    Ok([buffer("x")?, buffer("gain")?])
+}
+
+/// The norm, where it is part of the kernels of one token.
+fn norm_of<'a>(gpu: &Gpu, gain: &'a Buffer, dim: usize) -> Option<rows::Norm<'a>> {
+    rows::takes_norm(gpu.tier()).then_some(rows::Norm { gain, dim, eps: 1e-6 })
+}
+
 /// A projection of one token, of the 7B's size on a GPU.
 pub(super) fn matvec(gpu: &Gpu, format: Format) -> Result<Box<dyn Load>> {
     let (rows, cols) = if gpu.tier().profile == Profile::Cpu { (2048, 2048) } else { (8192, 4096) };
-    product(gpu, format, rows, cols, 1, false)
+    product(gpu, format, rows, cols, 1, Width::One)
 }
 
 /// A projection of a chunk of a prompt.
 pub(super) fn matmul(gpu: &Gpu, format: Format) -> Result<Box<dyn Load>> {
     let (size, n_tokens) = if gpu.tier().profile == Profile::Cpu { (512, 64) } else { (4096, 512) };
-    product(gpu, format, size, size, n_tokens, true)
+    product(gpu, format, size, size, n_tokens, Width::Many)
 }
 
 /// The norm of one token.
@@ -73,8 +138,23 @@ fn product(
     rows: usize,
     cols: usize,
     n_tokens: usize,
-    batched: bool,
+    width: Width,
 ) -> Result<Box<dyn Load>> {
+    let matrix = matrix(gpu, format, rows, cols)?;
+    let x = repeated(gpu, "x", cast_slice(&Rng::new(2).values(padded(cols), 1.0)), n_tokens)?;
+    let y = gpu.create_buffer("y", (n_tokens * padded(rows) * 4) as u64, Role::Storage)?;
+    let nothing = gpu.create_buffer("nothing between", 16, Role::Storage)?;
+    let half = gpu.create_buffer("x in f16", (n_tokens * padded(cols) * 2) as u64, Role::Storage)?;
+    let scale = gpu.create_buffer("scales of x", (n_tokens * 4) as u64, Role::Storage)?;
+    let between = Between { sorted: &nothing, low_rank: &nothing, narrow: [&half, &scale] };
+    let step = step(gpu, n_tokens)?;
+    let wiring = Wiring { step: &step, x: &x, y: &y, y_stride: padded(rows), add: false, between };
+    let linear = Linear::new(gpu, "load", &matrix, wiring, width)?;
+    Ok(Box::new(Product { linear, n_tokens: n_tokens as u32, width }))
+}
+
+/// A matrix of weights like a model's.
+fn matrix(gpu: &Gpu, format: Format, rows: usize, cols: usize) -> Result<Matrix> {
     let mut rng = Rng::new(1);
     let size = 1.0 / (cols as f32).sqrt();
     // Every row is the same: what a matrix holds costs no kernel more or less, but all zeros might.
@@ -93,17 +173,7 @@ fn product(
         n_rows: rows as u32,
         order: None,
     };
-    let matrix = Matrix { parts: vec![part], rows, cols, bias: None, low_rank: Vec::new(), merges: Vec::new() };
-    let x = repeated(gpu, "x", cast_slice(&rng.values(padded(cols), 1.0)), n_tokens)?;
-    let y = gpu.create_buffer("y", (n_tokens * padded(rows) * 4) as u64, Role::Storage)?;
-    let nothing = gpu.create_buffer("nothing between", 16, Role::Storage)?;
-    let half = gpu.create_buffer("x in f16", (n_tokens * padded(cols) * 2) as u64, Role::Storage)?;
-    let scale = gpu.create_buffer("scales of x", (n_tokens * 4) as u64, Role::Storage)?;
-    let between = Between { sorted: &nothing, low_rank: &nothing, narrow: [&half, &scale] };
-    let step = step(gpu, n_tokens)?;
-    let wiring = Wiring { step: &step, x: &x, y: &y, y_stride: padded(rows), add: false, between };
-    let linear = Linear::new(gpu, "load", &matrix, wiring, batched)?;
-    Ok(Box::new(Product { linear, n_tokens: n_tokens as u32, batched }))
+    Ok(Matrix { parts: vec![part], rows, cols, bias: None, low_rank: Vec::new(), merges: Vec::new() })
 }
 
 /// `row`, `rows` times.
@@ -132,7 +202,7 @@ const LONG: f64 = 0.02;
 pub fn matmul_flops(gpu: &Gpu) -> Result<f64> {
     let (mut n, mut best) = (256, 0.0_f64);
     loop {
-        let load = product(gpu, Format::F16, n, n, n, true)?;
+        let load = product(gpu, Format::F16, n, n, n, Width::Many)?;
         let list = load.list();
         gpu.time_repeated(&list, 1)?;
         let once = gpu.time_repeated(&list, 1)?;

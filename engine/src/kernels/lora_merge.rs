@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::{Case, Rng, fold, launch, padded, preferred, uniform};
 use crate::error::Result;
-use crate::gpu::{BoundBuffer, Gpu, Launch, Recording, Tier, TwinBuffers};
+use crate::gpu::{BoundBuffer, Gpu, Launch, Recording, Tier, TwinBuffers, Width};
 use crate::weights::packed::Format;
 use crate::weights::{Matrix, Merge};
 
@@ -81,7 +81,7 @@ pub fn merge(gpu: &Gpu, matrix: &Matrix) -> Result<()> {
                 BoundBuffer::whole("weight", &part.codes),
             ];
             let dispatch = gpu.dispatch("lora_merge", &launch, twin, bindings)?;
-            let mut list = Recording::new(true);
+            let mut list = Recording::new(Width::Many);
             let cost = u64::from(params.n_rows) * matrix.cols as u64 * *rank as u64;
             list.push(&dispatch, workgroups(params, &launch, gpu.tier()), cost);
             gpu.run(&list, "merging a LoRA")?;

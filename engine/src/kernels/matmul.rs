@@ -1,7 +1,7 @@
 //! Matrix times matrix: every projection of a prefill.
 
 use super::matvec::{ADD_BIAS, ADD_TO_OUTPUT, Params, product};
-use super::{Case, Data, Rng, Step, cpu_subgroup, launch, narrow, padded, quant};
+use super::{Case, Data, Rng, Step, Workgroups, cpu_subgroup, launch, narrow, padded, quant};
 use crate::error::Result;
 use crate::gpu::{Launch, Profile, Tier, TwinBuffers, find_shader};
 use crate::weights::packed::Format;
@@ -131,34 +131,44 @@ fn twin_quant(buffers: &mut TwinBuffers, format: Format) -> Result<()> {
 
 /// What conformance runs for [`Format::Q4`].
 pub fn cases_q4() -> Vec<Case> {
-    [32, 128, 1 << 40].into_iter().flat_map(|group_len| cases_quant(Format::Q4 { group_len })).collect()
+    [32, 128, 1 << 40].into_iter().flat_map(|group_len| cases_of(Format::Q4 { group_len })).collect()
 }
 
 /// What conformance runs for [`Format::Q6`].
 pub fn cases_q6() -> Vec<Case> {
-    cases_quant(Format::Q6)
+    cases_of(Format::Q6)
 }
 
 /// What conformance runs for [`Format::Q8`].
 pub fn cases_q8() -> Vec<Case> {
-    cases_quant(Format::Q8)
+    cases_of(Format::Q8)
 }
 
-fn cases_quant(format: Format) -> Vec<Case> {
-    let shapes = [(1, 64, 1, 0), (13, 192, 9, 3), (129, 256, 33, 0), (67, 4096, 65, 0)];
+fn cases_of(format: Format) -> Vec<Case> {
+    quant_cases(format, &[(1, 64, 1, 0), (13, 192, 9, 3), (129, 256, 33, 0), (67, 4096, 65, 0)], case_workgroups)
+}
+
+fn case_workgroups(case: &Case, launch: &Launch, _: &Tier) -> [u32; 3] {
+    let (params, step): (Params, Step) = (case.params("params"), case.params("step"));
+    workgroups(params.n_rows, step.n_tokens, launch)
+}
+
+/// Cases of weights in `format` times several tokens: rows, columns, tokens, and the place of the first row.
+pub(super) fn quant_cases(
+    format: Format,
+    shapes: &[(usize, usize, usize, usize)],
+    workgroups: Workgroups,
+) -> Vec<Case> {
     let mut cases = Vec::new();
-    for (seed, (rows, cols, n_tokens, row_base)) in shapes.into_iter().enumerate() {
+    for (seed, (rows, cols, n_tokens, row_base)) in shapes.iter().copied().enumerate() {
         for flags in [0, ADD_BIAS | ADD_TO_OUTPUT] {
             let mut rng = Rng::new(seed as u64);
             let y_stride = padded(row_base + rows);
             let params = quant::params(format, rows, cols, row_base, flags);
             let name = format!("{}, {n_tokens} tokens", quant::case_name(format, rows, cols, row_base, flags));
-            let case = Case::new(name, 1e-9, |case, launch, _| {
-                let (params, step): (Params, Step) = (case.params("params"), case.params("step"));
-                workgroups(params.n_rows, step.n_tokens, launch)
-            })
-            .uniform("params", Params { y_stride: y_stride as u32, ..params })
-            .uniform("step", Step { pos: 0, n_tokens: n_tokens as u32 });
+            let case = Case::new(name, 1e-9, workgroups)
+                .uniform("params", Params { y_stride: y_stride as u32, ..params })
+                .uniform("step", Step { pos: 0, n_tokens: n_tokens as u32 });
             let case = with_inputs(case, &rng.values(n_tokens * cols, 1.0), cols, rows);
             let case = case.f32("bias", &rng.values(row_base + rows, 1.0));
             let case = quant::with_weights(case, &mut rng, format, rows, cols);
@@ -187,8 +197,14 @@ pub fn cases() -> Vec<Case> {
         (31, 96, 70, 0, 1e-9, 1.0),
         (29, 64, 11, 0, 1e-3, 65504.0),
     ];
+    half_cases(&shapes, case_workgroups)
+}
+
+/// Cases of f16 weights times several tokens: rows, columns, tokens, the place of the first row, and how large values are and
+/// weights may be (1: so that sums are about as large as values).
+pub(super) fn half_cases(shapes: &[(usize, usize, usize, usize, f32, f32)], workgroups: Workgroups) -> Vec<Case> {
     let mut cases = Vec::new();
-    for (seed, (rows, cols, n_tokens, row_base, scale, weights)) in shapes.into_iter().enumerate() {
+    for (seed, (rows, cols, n_tokens, row_base, scale, weights)) in shapes.iter().copied().enumerate() {
         for flags in [0, ADD_BIAS, ADD_TO_OUTPUT, ADD_BIAS | ADD_TO_OUTPUT] {
             let mut rng = Rng::new(seed as u64);
             // Sums of about the size of x, or weights up to f16's largest number.
@@ -201,13 +217,10 @@ pub fn cases() -> Vec<Case> {
             let params =
                 Params { row_words, n_rows, row_base: first, flags, y_stride: stride_out, ..Params::default() };
             let name = format!("{rows}x{cols}, {n_tokens} tokens, from row {row_base}, flags {flags}");
-            let case = Case::new(name, 1e-9, |case, launch, _| {
-                let (params, step): (Params, Step) = (case.params("params"), case.params("step"));
-                workgroups(params.n_rows, step.n_tokens, launch)
-            })
-            .uniform("params", params)
-            .uniform("step", Step { pos: 0, n_tokens: n_tokens as u32 })
-            .f16("weight", &rng.rows(rows, cols, stride, weight_scale));
+            let case = Case::new(name, 1e-9, workgroups)
+                .uniform("params", params)
+                .uniform("step", Step { pos: 0, n_tokens: n_tokens as u32 })
+                .f16("weight", &rng.rows(rows, cols, stride, weight_scale));
             let case = with_inputs(case, &rng.rows(n_tokens, cols, stride, scale), stride, rows);
             let case = case.f32("bias", &rng.values(n, scale));
             cases.push(if flags & ADD_TO_OUTPUT == 0 {

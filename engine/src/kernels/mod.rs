@@ -8,6 +8,7 @@ pub mod attention;
 pub mod attention_combine;
 pub mod attention_decode;
 mod case;
+pub mod columns;
 pub mod conformance;
 pub mod embed;
 pub mod gate_up;
@@ -61,6 +62,10 @@ pub static KERNELS: &[Kernel] = &[
     kernel("attention_decode", "attention_decode", "base", attention_decode::twin, attention_decode::launches, attention_decode::cases),
     kernel("attention_decode_kv8", "attention_decode", "kv8", attention_decode::twin, attention_decode::launches_kv8, attention_decode::cases_kv8),
     kernel("attention_kv8", "attention", "kv8", attention::twin, attention::launches_kv8, attention::cases_kv8),
+    kernel("columns", "columns", "base", columns::twin::<16>, columns::launches::<16>, columns::cases::<16>),
+    kernel("columns_q4", "columns", "q4", columns::twin::<4>, columns::launches::<4>, columns::cases::<4>),
+    kernel("columns_q6", "columns", "q6", columns::twin::<6>, columns::launches::<6>, columns::cases::<6>),
+    kernel("columns_q8", "columns", "q8", columns::twin::<8>, columns::launches::<8>, columns::cases::<8>),
     kernel("embed", "embed", "base", embed::twin, embed::launches, embed::cases),
     kernel("gate_up", "gate_up", "base", gate_up::twin::<16, false>, gate_up::launches::<16, false>, gate_up::cases::<16, false>),
     kernel("gate_up_q4", "gate_up", "q4", gate_up::twin::<4, false>, gate_up::launches::<4, false>, gate_up::cases::<4, false>),
@@ -249,7 +254,7 @@ mod tests {
             "gptq_block" => size_of::<super::gptq_block::Params>(),
             "gram" => size_of::<super::gram::Params>(),
             "lora_merge" => size_of::<super::lora_merge::Params>(),
-            "gate_up" | "matmul" | "matvec" | "qkv" => size_of::<super::matvec::Params>(),
+            "columns" | "gate_up" | "matmul" | "matvec" | "qkv" => size_of::<super::matvec::Params>(),
             "narrow" => size_of::<super::narrow::Params>(),
             "rank_update" => size_of::<super::rank_update::Params>(),
             "rms_norm" => size_of::<super::rms_norm::Params>(),

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use super::load::{self, Load};
-use super::{Kernel, named, preferred_of, self_test};
+use super::{Kernel, named, preferred_of, rows, self_test};
 use crate::error::Result;
 use crate::gpu::{Gpu, Launch, Profile, SHADERS, Tier, TunedLaunch, Tuning};
 use crate::weights::packed::{Format, UNIT};
@@ -30,10 +30,26 @@ pub static TUNABLE: &[Tunable] = &[
     Tunable { kernel: "matvec", resizes: true, load: |gpu| load::matvec(gpu, Format::F16) },
     Tunable { kernel: "matmul", resizes: false, load: |gpu| load::matmul(gpu, Format::F16) },
     Tunable { kernel: "rms_norm", resizes: true, load: load::norm },
+    Tunable { kernel: "qkv", resizes: true, load: |gpu| load::qkv(gpu, Format::F16) },
+    Tunable { kernel: "norm_qkv", resizes: true, load: |gpu| load::qkv(gpu, Format::F16) },
+    Tunable { kernel: "gate_up", resizes: true, load: |gpu| load::gate_up(gpu, Format::F16) },
+    Tunable { kernel: "norm_gate_up", resizes: true, load: |gpu| load::gate_up(gpu, Format::F16) },
+    Tunable { kernel: "qkv_q4", resizes: true, load: |gpu| load::qkv(gpu, Q4) },
+    Tunable { kernel: "norm_qkv_q4", resizes: true, load: |gpu| load::qkv(gpu, Q4) },
+    Tunable { kernel: "gate_up_q4", resizes: true, load: |gpu| load::gate_up(gpu, Q4) },
+    Tunable { kernel: "norm_gate_up_q4", resizes: true, load: |gpu| load::gate_up(gpu, Q4) },
     Tunable { kernel: "matvec_q4", resizes: true, load: |gpu| load::matvec(gpu, Q4) },
     Tunable { kernel: "matmul_q4", resizes: false, load: |gpu| load::matmul(gpu, Q4) },
+    Tunable { kernel: "qkv_q8", resizes: true, load: |gpu| load::qkv(gpu, Format::Q8) },
+    Tunable { kernel: "norm_qkv_q8", resizes: true, load: |gpu| load::qkv(gpu, Format::Q8) },
+    Tunable { kernel: "gate_up_q8", resizes: true, load: |gpu| load::gate_up(gpu, Format::Q8) },
+    Tunable { kernel: "norm_gate_up_q8", resizes: true, load: |gpu| load::gate_up(gpu, Format::Q8) },
     Tunable { kernel: "matvec_q8", resizes: true, load: |gpu| load::matvec(gpu, Format::Q8) },
     Tunable { kernel: "matmul_q8", resizes: false, load: |gpu| load::matmul(gpu, Format::Q8) },
+    Tunable { kernel: "qkv_q6", resizes: true, load: |gpu| load::qkv(gpu, Format::Q6) },
+    Tunable { kernel: "norm_qkv_q6", resizes: true, load: |gpu| load::qkv(gpu, Format::Q6) },
+    Tunable { kernel: "gate_up_q6", resizes: true, load: |gpu| load::gate_up(gpu, Format::Q6) },
+    Tunable { kernel: "norm_gate_up_q6", resizes: true, load: |gpu| load::gate_up(gpu, Format::Q6) },
     Tunable { kernel: "matvec_q6", resizes: true, load: |gpu| load::matvec(gpu, Format::Q6) },
     Tunable { kernel: "matmul_q6", resizes: false, load: |gpu| load::matmul(gpu, Format::Q6) },
 ];
@@ -42,6 +58,12 @@ pub static TUNABLE: &[Tunable] = &[
 const WORKGROUP: &str = "WORKGROUP";
 
 impl Tunable {
+    /// Does a model on such an adapter run the kernel? Of those of a decode step, either the ones with the norm or the others are.
+    pub fn is_used(&self, tier: &Tier) -> bool {
+        let fuses = self.kernel.contains("qkv") || self.kernel.contains("gate_up");
+        !fuses || self.kernel.starts_with("norm_") == rows::takes_norm(tier)
+    }
+
     /// Every launch that may be used on an adapter, those of the kernel's own first.
     pub fn candidates(&self, tier: &Tier) -> Vec<Launch> {
         let Ok(kernel) = named(self.kernel) else { return Vec::new() };
@@ -138,7 +160,7 @@ pub fn tune(gpu: &Gpu, budget: Duration, each: &mut dyn FnMut(&Tuned) -> Control
 
 fn tune_all(gpu: &Gpu, end: Instant, each: &mut dyn FnMut(&Tuned) -> ControlFlow<()>) -> Result<Vec<Tuned>> {
     let mut all = Vec::with_capacity(TUNABLE.len());
-    for tunable in TUNABLE {
+    for tunable in TUNABLE.iter().filter(|tunable| tunable.is_used(gpu.tier())) {
         // What one kernel leaves over, the later ones have.
         let share = end.saturating_duration_since(Instant::now()) / 2;
         let tuned = tune_one(gpu, tunable, Instant::now() + share)?;
@@ -338,7 +360,8 @@ mod tests {
         assert!(tuning(&all).launches.len() <= all.len());
         // Without time nothing is tried, and nothing wins.
         let none = tune(&gpu, Duration::ZERO, &mut |_| ControlFlow::Continue(())).unwrap();
-        assert_eq!((none.len(), tuning(&none)), (TUNABLE.len(), Tuning::default()));
+        let used = TUNABLE.iter().filter(|tunable| tunable.is_used(gpu.tier())).count();
+        assert_eq!((none.len(), tuning(&none)), (used, Tuning::default()));
         assert!(none.iter().any(|tuned| !tuned.is_complete()));
     }
 }

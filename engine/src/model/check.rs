@@ -7,7 +7,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use super::{Forward, KvFormat, Llama, LoadOptions, Pass};
+use super::{Forward, KvFormat, Llama, LoadOptions, MOST_VERIFIED, Pass};
 use crate::error::Result;
 use crate::file::Checkpoint;
 use crate::gpu::{Gpu, GpuOptions};
@@ -57,11 +57,13 @@ pub fn run(gpu: &Arc<Gpu>, each: &mut dyn FnMut(&Outcome)) -> Result<Vec<Outcome
     let mut outcomes = Vec::new();
     for (index, (name, _)) in CONFIGS.iter().enumerate() {
         let (f16, int8) = (KvFormat::F16, KvFormat::Int8);
-        let checks: [(&str, f64, Check<'_>); 4] = [
+        let checks: [(&str, f64, Check<'_>); 6] = [
             ("logits against the f64 references", LIMIT, &|| against_reference(gpu, &reference, index, f16)),
             ("decode against prefill", LIMIT, &|| decode_against_prefill(gpu, index, f16)),
+            ("a few tokens at a time against prefill", LIMIT, &|| few_against_prefill(gpu, index, f16)),
             ("int8 cache, logits", LIMIT_INT8, &|| against_reference(gpu, &reference, index, int8)),
             ("int8 cache, decode", LIMIT_INT8, &|| decode_against_prefill(gpu, index, int8)),
+            ("int8 cache, a few tokens at a time", LIMIT_INT8, &|| few_against_prefill(gpu, index, int8)),
         ];
         for (what, limit, check) in checks {
             let start = Instant::now();
@@ -103,6 +105,25 @@ fn decode_against_prefill(gpu: &Arc<Gpu>, index: usize, kv: KvFormat) -> Result<
         model.forward(Pass::Decode, 0, pos, &[*token], &mut single)?;
     }
     Ok(nmse(&single, &whole))
+}
+
+/// The logits behind every token, by passes of all lengths, against those of prefills that end there.
+fn few_against_prefill(gpu: &Arc<Gpu>, index: usize, kv: KvFormat) -> Result<f64> {
+    let mut model = load(gpu, &checkpoint(index)?, kv)?;
+    let tokens = prompt(index);
+    let (mut few, mut rows) = (Vec::new(), Vec::new());
+    while few.len() < tokens.len() * model.vocab_size() {
+        let pos = few.len() / model.vocab_size();
+        let end = tokens.len().min(pos + 1 + pos % MOST_VERIFIED);
+        model.verify(0, pos, &tokens[pos..end], &mut rows)?;
+        few.extend_from_slice(&rows);
+    }
+    let mut whole = Vec::with_capacity(few.len());
+    for (pos, token) in tokens.iter().enumerate() {
+        model.forward(Pass::Prefill, 0, pos, &[*token], &mut rows)?;
+        whole.extend_from_slice(&rows);
+    }
+    Ok(nmse(&few, &whole))
 }
 
 fn load(gpu: &Arc<Gpu>, checkpoint: &Checkpoint, kv: KvFormat) -> Result<Llama> {

@@ -18,17 +18,20 @@
 mod ahead;
 pub(super) mod layerwise;
 mod load;
+mod verify;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use load::{Loader, Parts};
+use verify::Verifier;
 
 use super::plan::{self, LoadOptions, Shapes};
 use super::{Ahead, Config, Forward, Pass};
 use crate::error::{Error, Result};
-use crate::gpu::{Buffer, Gpu, MemoryPlan, Recording, Role, Tier};
+use crate::gpu::{Buffer, Gpu, MemoryPlan, Recording, Role, Tier, Width};
 use crate::kernels::attention::{self, Attention, KvFormat};
+use crate::kernels::columns;
 use crate::kernels::embed::Embed;
 use crate::kernels::gate_up::GateUp;
 use crate::kernels::linear::{self, Linear};
@@ -61,6 +64,7 @@ pub struct Llama {
     lm_head: Linear,
     pub(super) head: Head,
     chooser: ahead::Chooser,
+    verifier: Verifier,
     /// Of the last step; see [`Scratch::serial`].
     serial: u32,
 }
@@ -213,6 +217,7 @@ impl Llama {
         let (cache, scratch, parts) = loaded.map_err(|error| plan::with_figures(error, &memory))?;
         let chooser = ahead::Chooser::new(&gpu, config.vocab_size, &scratch)?;
         let Parts { embed, layers, final_norm, lm_head, head } = parts;
+        let verifier = Verifier::new(&gpu, &config, &shapes, &scratch, &head.norm, &head.matrix)?;
         let read_bytes = tensors.device_bytes() - tensors.table_bytes();
         gpu.keep_cache();
         Ok(Self {
@@ -229,6 +234,7 @@ impl Llama {
             lm_head,
             head,
             chooser,
+            verifier,
             serial: 0,
         })
     }
@@ -267,7 +273,11 @@ impl Llama {
 
     /// From the tokens to the residual stream behind the last layer.
     pub(super) fn record_layers(&self, pass: Pass, slot: usize, pos: u32, n_tokens: u32) -> Recording<'_> {
-        let mut list = Recording::new(pass == Pass::Prefill);
+        let mut list = Recording::new(match pass {
+            Pass::Decode => Width::One,
+            Pass::Verify => Width::Few,
+            Pass::Prefill => Width::Many,
+        });
         self.embed.record(&mut list, n_tokens);
         let decodes = pass == Pass::Decode;
         for layer in &self.layers {
@@ -312,7 +322,11 @@ impl Llama {
 
     pub(super) fn check_request(&self, pass: Pass, slot: usize, pos: usize, tokens: &[u32]) -> Result<()> {
         let (max, n_slots) = (self.shapes.kv.max_seq_len, self.shapes.kv.n_slots);
-        let chunk = if pass == Pass::Decode { 1 } else { self.shapes.chunk_len };
+        let chunk = match pass {
+            Pass::Decode => 1,
+            Pass::Verify => columns::MOST.min(self.shapes.chunk_len),
+            Pass::Prefill => self.shapes.chunk_len,
+        };
         let refuse = |detail: String| Err(Error::Request(detail));
         if tokens.is_empty() || tokens.len() > chunk {
             return refuse(format!("a step takes 1 to {chunk} tokens, got {}", tokens.len()));
@@ -340,6 +354,38 @@ impl Llama {
         Ok(step)
     }
 
+    /// Runs `list`, which copies `bytes` of logits and then the serial number to `out`.
+    fn read_logits(
+        &self,
+        list: &Recording<'_>,
+        during: &str,
+        out: &Buffer,
+        bytes: u64,
+        logits: &mut Vec<f32>,
+    ) -> Result<()> {
+        let serial = self.gpu.run_and_map(list, during, (out, bytes + 4), |data| {
+            let (values, serial) = data.split_at((bytes as usize).min(data.len()));
+            logits.resize(values.len() / 4, 0.0);
+            for (logit, value) in logits.iter_mut().zip(values.as_chunks::<4>().0) {
+                *logit = f32::from_le_bytes(*value);
+            }
+            serial.try_into().map_or(0, u32::from_le_bytes)
+        })?;
+        if serial == self.serial { Ok(()) } else { Err(self.dropped(during)) }
+    }
+
+    fn check_finite(&self, logits: &[f32], pos: usize) -> Result<()> {
+        match logits.iter().position(|logit| !logit.is_finite()) {
+            None => Ok(()),
+            Some(at) => Err(Error::NonFinite(format!(
+                "the model computed {} for token {at} at position {pos}: the weights are damaged, or the driver of {} computes \
+                 wrongly (run `guanaco conformance` to find out)",
+                logits.get(at).copied().unwrap_or(f32::NAN),
+                self.gpu.facts().name
+            ))),
+        }
+    }
+
     fn dropped(&self, during: &str) -> Error {
         let detail =
             "the driver dropped the work without an error; load the model again, with a smaller context if it repeats";
@@ -363,29 +409,17 @@ impl Forward for Llama {
     fn forward(&mut self, pass: Pass, slot: usize, pos: usize, tokens: &[u32], logits: &mut Vec<f32>) -> Result<()> {
         let step = self.write_step(pass, slot, pos, tokens)?;
         let list = self.record(pass, slot, step.pos, step.n_tokens);
-        let during = if pass == Pass::Decode { "decoding" } else { READING };
-        let bytes = self.config.vocab_size * 4;
-        let serial = self.gpu.run_and_map(&list, during, (&self.scratch.out, bytes as u64 + 4), |data| {
-            let (values, serial) = data.split_at(bytes.min(data.len()));
-            logits.resize(values.len() / 4, 0.0);
-            for (logit, value) in logits.iter_mut().zip(values.as_chunks::<4>().0) {
-                *logit = f32::from_le_bytes(*value);
-            }
-            serial.try_into().map_or(0, u32::from_le_bytes)
-        })?;
-        if serial != self.serial {
-            return Err(self.dropped(during));
-        }
-        match logits.iter().position(|logit| !logit.is_finite()) {
-            None => Ok(()),
-            Some(at) => Err(Error::NonFinite(format!(
-                "the model computed {} for token {at} at position {}: the weights are damaged, or the driver of {} computes \
-                 wrongly (run `guanaco conformance` to find out)",
-                logits.get(at).copied().unwrap_or(f32::NAN),
-                pos + tokens.len() - 1,
-                self.gpu.facts().name
-            ))),
-        }
+        let during = match pass {
+            Pass::Decode => "decoding",
+            Pass::Verify => verify::DURING,
+            Pass::Prefill => READING,
+        };
+        self.read_logits(&list, during, &self.scratch.out, self.config.vocab_size as u64 * 4, logits)?;
+        self.check_finite(logits, pos + tokens.len() - 1)
+    }
+
+    fn verify(&mut self, slot: usize, pos: usize, tokens: &[u32], logits: &mut Vec<f32>) -> Result<()> {
+        self.run_few(slot, pos, tokens, logits)
     }
 
     /// Without the head, which reads as much as some layers.
@@ -402,7 +436,7 @@ impl Forward for Llama {
     /// dispatch cannot be cut.
     fn chunk_len(&self) -> usize {
         let widest = padded(self.config.dim) * (2 * self.config.hidden_dim).max(self.config.vocab_size);
-        let tokens = self.gpu.submit_bound(true) / (widest as u64).max(1);
+        let tokens = self.gpu.submit_bound(Width::Many) / (widest as u64).max(1);
         let tokens = usize::try_from(tokens).unwrap_or(usize::MAX) / plan::LEAST_CHUNK * plan::LEAST_CHUNK;
         tokens.max(plan::LEAST_CHUNK).min(self.shapes.chunk_len)
     }

@@ -29,7 +29,13 @@ pub enum Pass {
     Prefill,
     /// By the kernels for one token, which sum in another order: equal to rounding, not to the last bit.
     Decode,
+    /// By the kernels for a few tokens, at most [`MOST_VERIFIED`], which read the weights once for all of them; rounded otherwise as
+    /// well.
+    Verify,
 }
+
+/// The most tokens of a [`Pass::Verify`].
+pub const MOST_VERIFIED: usize = crate::kernels::columns::MOST;
 
 /// What a session needs of a model. `Llama` is the one implementation on a GPU; the tests have a small one on paper.
 ///
@@ -54,6 +60,20 @@ pub trait Forward {
     /// As [`Forward::forward`], but for the logits.
     fn fill(&mut self, slot: usize, pos: usize, tokens: &[u32]) -> Result<()> {
         self.forward(Pass::Prefill, slot, pos, tokens, &mut Vec::new())
+    }
+    /// Runs `tokens`, at most [`MOST_VERIFIED`], as [`Forward::forward`] does, and leaves in `logits` those of every position, one row
+    /// of `vocab_size` values after the other. Models that have no way of their own decode one token after the other.
+    ///
+    /// # Errors
+    /// As [`Forward::forward`]; logits behind the first token need not be finite.
+    fn verify(&mut self, slot: usize, pos: usize, tokens: &[u32], logits: &mut Vec<f32>) -> Result<()> {
+        let mut row = Vec::new();
+        logits.clear();
+        for (token, pos) in tokens.iter().zip(pos..) {
+            self.forward(Pass::Decode, slot, pos, &[*token], &mut row)?;
+            logits.extend_from_slice(&row);
+        }
+        Ok(())
     }
     /// Tokens that one `forward` runs without a break; a longer list is cut into chunks of this by the session, so that it
     /// can report progress and stop between two.
@@ -132,6 +152,10 @@ impl<F: Forward + ?Sized> Forward for Box<F> {
 
     fn fill(&mut self, slot: usize, pos: usize, tokens: &[u32]) -> Result<()> {
         (**self).fill(slot, pos, tokens)
+    }
+
+    fn verify(&mut self, slot: usize, pos: usize, tokens: &[u32], logits: &mut Vec<f32>) -> Result<()> {
+        (**self).verify(slot, pos, tokens, logits)
     }
 
     fn chunk_len(&self) -> usize {

@@ -7,6 +7,7 @@ use super::{Config, Stretch};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, MemoryPlan, Profile, StagingRing};
 use crate::kernels::attention::{self, KvFormat};
+use crate::kernels::columns;
 use crate::kv_cache::KvShape;
 use crate::weights::names::Resolved;
 use crate::weights::padded;
@@ -142,7 +143,7 @@ impl Shapes {
             ("the keys of a layer", self.kv.buffer_bytes()),
             ("the table of RoPE angles", (self.kv.max_seq_len * config.head_dim * 4) as u64),
             ("the activations of a chunk", (self.chunk_len * widest * 4) as u64),
-            ("the logits", config.vocab_size as u64 * 4),
+            ("the logits", (columns::MOST * config.vocab_size) as u64 * 4),
         ];
         all.into_iter().max_by_key(|(_, bytes)| *bytes).unwrap_or_default()
     }
@@ -153,7 +154,7 @@ impl Shapes {
         let row = 2 * self.dim + self.qkv + q + self.heads + self.gate_up + self.hidden + self.sorted + self.low_rank;
         // The input in f16, with its scale; and the tokens.
         let narrow = self.widest() / 2 + 1;
-        let once = (self.dim * 4 + config.vocab_size * 8) as u64 + self.partial_bytes(config);
+        let once = (self.dim * 4 + (1 + columns::MOST) * config.vocab_size * 8) as u64 + self.partial_bytes(config);
         (self.chunk_len * (row + narrow + 1) * 4) as u64 + once
     }
 }

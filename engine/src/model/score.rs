@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use super::llama::norm_params;
 use super::{Forward as _, Llama, Pass};
 use crate::error::{Error, Result};
-use crate::gpu::{Buffer, Role};
+use crate::gpu::{Buffer, Role, Width};
 use crate::kernels::Step;
 use crate::kernels::linear::{Linear, Wiring};
 use crate::kernels::rms_norm::RmsNorm;
@@ -49,7 +49,7 @@ impl<'a> Scorer<'a> {
             add: false,
             between: s.between(),
         };
-        let head = Linear::new(gpu, "lm_head of a chunk", &model.head.matrix, wiring, true)?;
+        let head = Linear::new(gpu, "lm_head of a chunk", &model.head.matrix, wiring, Width::Many)?;
         Ok(Self { model, norm, head, logits, out, rows })
     }
 

@@ -30,8 +30,8 @@ impl LookAhead {
     /// For a reply of `sampler` to `request`; None where the model does not run ahead, or the sampler must look at every logit.
     pub(super) fn new<F: Forward>(slots: &mut Slots<F>, request: &Request, sampler: &Sampler) -> Option<Self> {
         let config = &request.sampler;
-        // The chances of a token need every logit.
-        if request.alternatives > 0 {
+        // The chances of a token need every logit; and drafts are another way of running ahead.
+        if request.alternatives > 0 || request.draft_tokens > 0 {
             return None;
         }
         if !slots.can_decode_ahead() || config.no_repeat_ngram > 0 || config.typical_p < 1.0 && !config.greedy {

@@ -77,7 +77,7 @@ impl<F: Forward> Session<F> {
             let _ = on_event(Event::Text { text: &text });
         }
         timings.decode = start.elapsed() - timings.prefill;
-        Ok(Reply { ids, text, finish, timings, cached: prompt.cached, new: prompt.new, beams })
+        Ok(Reply { ids, text, finish, timings, cached: prompt.cached, new: prompt.new, drafted: 0, accepted: 0, beams })
     }
 
     /// Gives each beam a slot of `pool` with the first `len` tokens of its parent's. The first child of a parent stays in the

@@ -5,6 +5,7 @@
 mod ahead;
 mod beams;
 mod chances;
+mod lookup;
 mod request;
 mod slots;
 mod text;
@@ -14,6 +15,8 @@ use std::time::Instant;
 
 use ahead::LookAhead;
 pub use chances::Chances;
+use lookup::Lookup;
+pub use lookup::MOST_DRAFTED;
 pub use request::{BeamResult, Event, FinishReason, Reply, Request, Timings};
 use slots::Slots;
 use text::ReplyText;
@@ -107,6 +110,7 @@ impl<F: Forward> Session<F> {
         let prompt = self.prefill(request, on_event)?;
         let mut timings = Timings { prefill: start.elapsed(), prefill_tokens: prompt.new, ..Timings::default() };
 
+        let mut lookup = Lookup::new(request, self.model().max_seq_len());
         let mut ahead = LookAhead::new(&mut self.slots, request, &sampler);
         let mut history = request.prompt_ids.clone();
         let prompt_len = history.len();
@@ -118,13 +122,16 @@ impl<F: Forward> Session<F> {
             if let Some(limit) = self.limit_reached(request, len) {
                 break limit;
             }
-            let id = match (&mut ahead, history.last()) {
+            let id = match (&mut lookup, &mut ahead, history.last()) {
                 // The first token comes from the prompt's logits.
                 _ if len == 0 => sampler.sample(&self.logits, &history)?,
-                (Some(ahead), _) => {
+                (Some(lookup), ..) => {
+                    lookup.next(&mut self.slots, prompt.slot, &mut sampler, &history, &mut self.logits)?
+                }
+                (_, Some(ahead), _) => {
                     ahead.next(&mut self.slots, prompt.slot, &mut sampler, &history, &mut self.logits)?
                 }
-                (None, last) => {
+                (None, None, last) => {
                     let (pos, last) = (history.len() - 1, last.copied().unwrap_or_default());
                     self.slots.run(Pass::Decode, prompt.slot, pos, &[last], &mut self.logits)?;
                     sampler.sample(&self.logits, &history)?
@@ -150,7 +157,9 @@ impl<F: Forward> Session<F> {
         timings.decode = start.elapsed() - timings.prefill;
         let ids = history.split_off(prompt_len);
         let (cached, new) = (prompt.cached, prompt.new);
-        Ok(Reply { ids, text: text.into_text(), finish, timings, cached, new, beams: Vec::new() })
+        let (drafted, accepted) = lookup.map_or((0, 0), |lookup| (lookup.drafted, lookup.accepted));
+        let text = text.into_text();
+        Ok(Reply { ids, text, finish, timings, cached, new, drafted, accepted, beams: Vec::new() })
     }
 
     fn check_prompt(&self, prompt: &[u32]) -> Result<()> {

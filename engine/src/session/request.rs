@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::chances::Chances;
+use super::lookup::MOST_DRAFTED;
 use crate::error::{Error, Result};
 use crate::sampler::{BeamConfig, EarlyStopping, SamplerConfig};
 
@@ -37,6 +38,10 @@ pub struct Request {
     /// Tells with each token how likely it was, and this many of the likeliest ones: [`Event::Token`]. 0 is off. Not for a beam
     /// search. As that takes every logit, the device does not decode ahead.
     pub alternatives: usize,
+    /// Drafts up to this many tokens at a time, at most [`MOST_DRAFTED`], out of what the prompt and the reply have said before, and
+    /// tests them in one pass over the weights. The reply is the same; it comes sooner where it repeats what was said. 0 is off. Not
+    /// for a beam search. The device does not decode ahead then.
+    pub draft_tokens: usize,
     /// Set to true, from any thread, it ends the reply before the next token or chunk. The session never resets it.
     pub stop_flag: Arc<AtomicBool>,
 }
@@ -56,6 +61,7 @@ impl Default for Request {
             early_stopping: EarlyStopping::default(),
             num_return_sequences: 1,
             alternatives: 0,
+            draft_tokens: 0,
             stop_flag: Arc::default(),
         }
     }
@@ -90,6 +96,13 @@ impl Request {
                 "num_beams: beam search draws nothing by chance, got {} beams and a sampler that draws; set `greedy` (the \
                  preset `reference` does)",
                 self.num_beams
+            )));
+        }
+        if self.draft_tokens > MOST_DRAFTED || self.draft_tokens > 0 && self.num_beams > 1 {
+            let most = if self.num_beams > 1 { 0 } else { MOST_DRAFTED };
+            return Err(Error::Request(format!(
+                "draft_tokens: expected at most {most} with num_beams {}, got {}",
+                self.num_beams, self.draft_tokens
             )));
         }
         if self.num_beams > n_slots {
@@ -223,6 +236,10 @@ pub struct Reply {
     pub cached: usize,
     /// Tokens of the prompt that were not cached.
     pub new: usize,
+    /// Tokens that were drafted ([`Request::draft_tokens`]).
+    pub drafted: usize,
+    /// Of these, tokens that the sampler chose: each saved a decode step.
+    pub accepted: usize,
     /// The sequences of a beam search, best first (the best one is also in `ids` and `text`); else empty.
     pub beams: Vec<BeamResult>,
 }

@@ -72,6 +72,43 @@ impl<F: Forward> Slots<F> {
         self.replace(Pass::Prefill, slot, pos, tokens, None)
     }
 
+    /// Runs a token of the text and a draft behind it from position `pos` of `slot`, and leaves the logits of each in `rows`. The
+    /// books have the first alone until [`Slots::confirm`] adds the next.
+    pub(super) fn verify(&mut self, slot: usize, pos: usize, tokens: &[u32], rows: &mut Vec<f32>) -> Result<()> {
+        self.forget(slot, pos)?;
+        self.model.verify(slot, pos, tokens, rows)?;
+        self.check_logits(rows, tokens.len())?;
+        self.confirm(slot, tokens.first().copied().unwrap_or_default());
+        Ok(())
+    }
+
+    /// The next token of a draft that was run in `slot` is part of the text.
+    pub(super) fn confirm(&mut self, slot: usize, token: u32) {
+        if let Some(cached) = self.cached.get_mut(slot) {
+            cached.push(token);
+        }
+    }
+
+    /// Forgets what `slot` holds from position `pos` on.
+    fn forget(&mut self, slot: usize, pos: usize) -> Result<()> {
+        let n_slots = self.cached.len();
+        let (Some(cached), Some(prefilled)) = (self.cached.get_mut(slot), self.prefilled.get_mut(slot)) else {
+            return Err(Error::Request(format!("slot: expected one below {n_slots}, got {slot}")));
+        };
+        cached.truncate(pos);
+        *prefilled = pos.min(*prefilled);
+        Ok(())
+    }
+
+    fn check_logits(&self, logits: &[f32], rows: usize) -> Result<()> {
+        let (expected, got) = (rows * self.model.vocab_size(), logits.len());
+        if got == expected {
+            return Ok(());
+        }
+        let detail = format!("model: expected {expected} logits, got {got}; this is a bug in the model's forward pass");
+        Err(Error::Request(detail))
+    }
+
     fn replace(
         &mut self,
         pass: Pass,
@@ -80,29 +117,20 @@ impl<F: Forward> Slots<F> {
         tokens: &[u32],
         logits: Option<&mut Vec<f32>>,
     ) -> Result<()> {
-        let n_slots = self.cached.len();
-        let (Some(cached), Some(prefilled)) = (self.cached.get_mut(slot), self.prefilled.get_mut(slot)) else {
-            return Err(Error::Request(format!("slot: expected one below {n_slots}, got {slot}")));
-        };
-        cached.truncate(pos);
-        *prefilled = pos.min(*prefilled);
-        let vocab_size = self.model.vocab_size();
+        self.forget(slot, pos)?;
         match logits {
             None => self.model.fill(slot, pos, tokens)?,
             Some(logits) => {
                 self.model.forward(pass, slot, pos, tokens, logits)?;
-                if logits.len() != vocab_size {
-                    let n = logits.len();
-                    return Err(Error::Request(format!(
-                        "model: expected {vocab_size} logits, got {n}; this is a bug in the model's forward pass"
-                    )));
-                }
+                self.check_logits(logits, 1)?;
             }
         }
-        if pass == Pass::Prefill && *prefilled == cached.len() {
-            *prefilled += tokens.len();
+        if let (Some(cached), Some(prefilled)) = (self.cached.get_mut(slot), self.prefilled.get_mut(slot)) {
+            if pass == Pass::Prefill && *prefilled == cached.len() {
+                *prefilled += tokens.len();
+            }
+            cached.extend_from_slice(tokens);
         }
-        cached.extend_from_slice(tokens);
         Ok(())
     }
 
@@ -114,20 +142,14 @@ impl<F: Forward> Slots<F> {
         choice: Choice,
         candidates: usize,
     ) -> Result<()> {
-        let pos = history.len().saturating_sub(1);
-        if let (Some(cached), Some(prefilled)) = (self.cached.get_mut(slot), self.prefilled.get_mut(slot)) {
-            cached.truncate(pos);
-            *prefilled = pos.min(*prefilled);
-        }
+        self.forget(slot, history.len().saturating_sub(1))?;
         self.ahead()?.restart(slot, history, choice, candidates)
     }
 
     /// Waits for the oldest step under way, which ran `token` in `slot`, and returns the device's choice behind it.
     pub(super) fn next_ahead(&mut self, slot: usize, token: u32, candidates: &mut Vec<(u32, f32)>) -> Result<u32> {
         let choice = self.ahead()?.next(candidates)?;
-        if let Some(cached) = self.cached.get_mut(slot) {
-            cached.push(token);
-        }
+        self.confirm(slot, token);
         Ok(choice)
     }
 

@@ -1,5 +1,7 @@
 //! The session on a model on paper, whose logits depend on every token that its slot holds.
 
+mod lookup;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -38,6 +40,8 @@ fn tokenizer() -> Tokenizer {
 enum Script {
     /// Logits that are a hash of all tokens up to the position.
     Hash,
+    /// Logits that favour what has followed the last token before: a text that goes round.
+    Circle,
     /// The token that follows the prompt of this length, and the next ones.
     Say(usize, Vec<u32>),
 }
@@ -54,6 +58,8 @@ struct Paper {
     /// The call of `forward` that fails, from 0.
     fails_at: Option<usize>,
     calls: usize,
+    /// Drafts tested so far.
+    passes: usize,
 }
 
 impl Paper {
@@ -67,6 +73,7 @@ impl Paper {
             run: 0,
             fails_at: None,
             calls: 0,
+            passes: 0,
         }
     }
 
@@ -118,11 +125,31 @@ impl Forward for Paper {
                     (seen % 1000) as f32 / 250.0
                 })
                 .collect(),
+            Script::Circle => {
+                let last = held.last().copied().unwrap_or_default();
+                (0..self.vocab_size as u32)
+                    .map(
+                        |id| if id == 3 + (last * 5 + 1) % 13 { 9.0 } else { f32::from((id * 7 + last * 3) as u8 % 5) },
+                    )
+                    .collect()
+            }
             Script::Say(prompt_len, ids) => {
                 let next = ids.get(held.len() - prompt_len).copied();
                 (0..self.vocab_size as u32).map(|id| if Some(id) == next { 5.0 } else { 0.0 }).collect()
             }
         };
+        Ok(())
+    }
+
+    fn verify(&mut self, slot: usize, pos: usize, tokens: &[u32], logits: &mut Vec<f32>) -> Result<()> {
+        assert!(tokens.len() > 1 && tokens.len() <= crate::model::MOST_VERIFIED);
+        self.passes += 1;
+        let mut row = Vec::new();
+        logits.clear();
+        for (token, pos) in tokens.iter().zip(pos..) {
+            self.forward(Pass::Decode, slot, pos, &[*token], &mut row)?;
+            logits.extend_from_slice(&row);
+        }
         Ok(())
     }
 
@@ -396,6 +423,8 @@ fn requests_that_cannot_be_met_are_refused_before_anything_is_run() {
         ("num_beams: expected at least 1", beams(0)),
         ("num_beams: expected at most 4", beams(5)),
         ("num_beams: beam search draws nothing", Request { sampler: SamplerConfig::default(), ..beams(2) }),
+        ("draft_tokens: expected at most 7", Request { draft_tokens: 8, ..ok.clone() }),
+        ("draft_tokens: expected at most 0 with num_beams 2", Request { draft_tokens: 1, ..beams(2) }),
         ("num_return_sequences: expected 1 to num_beams (2)", Request { num_return_sequences: 3, ..beams(2) }),
         ("length_penalty", Request { length_penalty: f32::NAN, ..beams(2) }),
         (

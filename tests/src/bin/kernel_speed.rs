@@ -16,7 +16,7 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use guanaco_engine::gpu::{BoundBuffer, Buffer, Dispatch, Gpu, Launch, Recording, Role, Tier, find_shader};
+use guanaco_engine::gpu::{BoundBuffer, Buffer, Dispatch, Gpu, Launch, Recording, Role, Tier, Width, find_shader};
 use guanaco_engine::kernels::{Case, Data, KERNELS, Kernel, Rng, Step, attention, matvec};
 use guanaco_engine::weights::packed::Format;
 use guanaco_engine::weights::padded;
@@ -123,7 +123,7 @@ fn main() -> Result<()> {
     let mut lines = Vec::new();
     for kernel in kernels {
         let works = match kernel.stem {
-            "matmul" | "matvec" | "matvec_quant" => products(kernel, &options)?,
+            "columns" | "matmul" | "matvec" => products(kernel, &options)?,
             "attention" => attentions(kernel, &options)?,
             // Others take no share of a step that is worth a tool.
             _ => continue,
@@ -179,7 +179,7 @@ fn products(kernel: &Kernel, options: &Options) -> Result<Vec<Work>> {
         shapes.extend(model(name)?.1);
     }
     let one = [1];
-    let tokens = if kernel.stem == "matmul" { options.tokens.as_slice() } else { &one };
+    let tokens = if kernel.stem == "matvec" { &one } else { options.tokens.as_slice() };
     let sizes = shapes.iter().flat_map(|shape| tokens.iter().map(move |tokens| (*shape, *tokens)));
     sizes.map(|((rows, cols), n_tokens)| product(kernel, format, rows, cols, n_tokens)).collect()
 }
@@ -208,7 +208,7 @@ fn product(kernel: &Kernel, format: Format, rows: usize, cols: usize, n_tokens: 
         .f32("x", &repeated(&mut rng, n_tokens * padded(cols), |rng| rng.value(1.0)))
         .f32("bias", &[0.0; 4])
         .output("y", Data::F32, n_tokens * padded(rows));
-    if kernel.stem == "matmul" {
+    if kernel.stem != "matvec" {
         // Matrix units take x in f16; what is in it does not change the time.
         let half = repeated(&mut rng, n_tokens * padded(cols), |rng| rng.value(1.0));
         case = case.uniform("step", Step { pos: 0, n_tokens: n_tokens as u32 });
@@ -227,8 +227,8 @@ fn product(kernel: &Kernel, format: Format, rows: usize, cols: usize, n_tokens: 
         case.u32("weight", &codes).u32("scales", &vec![half << 16 | half; rows * format.scale_words(cols)])
     };
     let title = match kernel.stem {
-        "matmul" => format!("{rows}x{cols}, {n_tokens} tokens"),
-        _ => format!("{rows}x{cols}"),
+        "matvec" => format!("{rows}x{cols}"),
+        _ => format!("{rows}x{cols}, {n_tokens} tokens"),
     };
     let flop = 2.0 * rows as f64 * cols as f64 * n_tokens as f64;
     Ok(Work { title, case, flop, bytes: (rows * format.total_row_bytes(cols)) as f64 })
@@ -364,7 +364,7 @@ fn measure(gpu: &Gpu, kernel: &'static Kernel, work: &Work, options: &Options) -
 
 /// One submit with as many dispatches as `variant` says, waited for: seconds a dispatch, and of CPU time.
 fn once(gpu: &Gpu, variant: &Variant, output: &Buffer, result: &Buffer) -> Result<(f64, Option<f64>)> {
-    let mut recording = Recording::new(true);
+    let mut recording = Recording::new(Width::Many);
     for _ in 0..variant.times {
         recording.push(&variant.dispatch, variant.workgroups, 0);
     }

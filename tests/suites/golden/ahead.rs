@@ -33,6 +33,10 @@ impl Forward for StepByStep {
         self.0.forward(pass, slot, pos, tokens, logits)
     }
 
+    fn verify(&mut self, slot: usize, pos: usize, tokens: &[u32], logits: &mut Vec<f32>) -> Result<()> {
+        self.0.verify(slot, pos, tokens, logits)
+    }
+
     fn chunk_len(&self) -> usize {
         self.0.chunk_len()
     }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use anyhow::ensure;
 use guanaco_engine::prompt::{Message, NoticeKind, Prompt};
-use guanaco_engine::session::{FinishReason, Reply};
+use guanaco_engine::session::{FinishReason, Reply, Request};
 
 use self::card::Played;
 use self::commands::Action;
@@ -21,7 +21,7 @@ use self::save::Saved;
 use self::speaker::Speaker;
 use super::driver::Driver;
 use super::generate::{no_tokenizer, print, stats};
-use super::sampling::{MAX_NEW_TOKENS, PromptArgs, SamplingArgs};
+use super::sampling::{LookupArgs, MAX_NEW_TOKENS, PromptArgs, SamplingArgs};
 use super::{Globals, note, output, wrong_usage};
 use crate::chat::{Chat, Pending, Taken, Turn};
 use crate::worker::device_lost;
@@ -62,6 +62,8 @@ pub struct Args {
     prompt_args: PromptArgs,
     #[command(flatten)]
     sampling: SamplingArgs,
+    #[command(flatten)]
+    lookup: LookupArgs,
 }
 
 /// A running chat.
@@ -70,6 +72,8 @@ struct Talk {
     driver: Driver,
     /// Somebody is looking.
     terminal: bool,
+    /// Tokens of a draft; 0 is off.
+    draft_tokens: usize,
     /// `NAME:` is put in front of a character's replies.
     force_name: bool,
     /// The card that is played, if one is.
@@ -111,7 +115,9 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     let mut lines = Lines::open(terminal, !args.no_history)?;
     let (told, totals) = (HashSet::new(), Totals::default());
     let force_name = args.prompt_args.force_name;
-    let mut talk = Talk { chat, driver, terminal, force_name, played, told, last: None, totals, file: args.resume };
+    let draft_tokens = args.lookup.draft_tokens();
+    let mut talk =
+        Talk { chat, driver, terminal, draft_tokens, force_name, played, told, last: None, totals, file: args.resume };
     talk.greet();
     talk.begin_as_card();
     let mut failed = None;
@@ -268,7 +274,8 @@ impl Talk {
             }
             print(&text)
         };
-        let result = self.driver.generate(pending.request.clone(), &mut |text| {
+        let request = Request { draft_tokens: self.draft_tokens, ..pending.request.clone() };
+        let result = self.driver.generate(request, &mut |text| {
             let text = if begun { text } else { text.trim_start() };
             begun = begun || !text.is_empty();
             show(speaker.push(text))

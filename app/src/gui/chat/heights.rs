@@ -12,7 +12,8 @@ pub(super) struct Heights {
 
 impl Heights {
     /// `len` rows of the height `guess`.
-    pub(super) fn new(len: usize, guess: f32) -> Self {
+    #[cfg(test)]
+    fn new(len: usize, guess: f32) -> Self {
         let mut heights = Self::default();
         heights.resize(len, guess);
         heights

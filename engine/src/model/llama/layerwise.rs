@@ -4,7 +4,7 @@
 use super::{Layer, Loader, Scratch};
 use crate::error::{Error, Result};
 use crate::file::RopeLayout;
-use crate::gpu::{Buffer, Gpu, Recording, Role};
+use crate::gpu::{Buffer, Gpu, Recording, Role, Width};
 use crate::kernels::Step;
 use crate::kernels::gram::{self, Gram};
 use crate::kernels::linear::{Linear, Wiring};
@@ -154,7 +154,7 @@ impl<'a> Layerwise<'a> {
             let n_tokens = (chunk.len() / dim) as u32;
             gpu.write(&s.step, 0, bytemuck::bytes_of(&Step { pos, n_tokens }))?;
             gpu.write(&s.x, 0, bytemuck::cast_slice(chunk))?;
-            let mut list = Recording::new(true);
+            let mut list = Recording::new(Width::Many);
             layer.0.record_with(&mut list, pos, n_tokens, grams);
             // The sums need no result; waiting for a word keeps the chunks from piling up.
             let bytes = if grams.is_some() { 4 } else { (chunk.len() * 4) as u64 };
@@ -190,7 +190,7 @@ impl<'a> Layerwise<'a> {
                 "quantised",
                 matrix,
                 Wiring { step: &s.step, x, y, y_stride, add, between: s.between() },
-                true,
+                Width::Many,
             )
         };
         on_device.0.qkv_proj = linear(&qkv, &s.normed, &s.qkv, shapes.qkv, false)?;

@@ -3,7 +3,7 @@
 use super::{Head, Layer, Scratch, norm_params};
 use crate::error::Result;
 use crate::file::RopeLayout;
-use crate::gpu::{Buffer, Gpu};
+use crate::gpu::{Buffer, Gpu, Width};
 use crate::kernels::attention::{self, Attention};
 use crate::kernels::embed::Embed;
 use crate::kernels::gate_up::{self, GateUp};
@@ -57,7 +57,7 @@ impl<'a> Loader<'a> {
         let head = if self.tensors.is_tied() { table } else { self.matrix("lm_head", &[Name::LmHead], &[], None)? };
         let (y_stride, between) = (config.vocab_size, s.between());
         let wiring = linear::Wiring { step: &s.step, x: &s.last, y: &s.logits, y_stride, add: false, between };
-        let lm_head = Linear::new(gpu, "lm_head", &head, wiring, false)?;
+        let lm_head = Linear::new(gpu, "lm_head", &head, wiring, Width::One)?;
         self.uploader.finish()?;
         let head = Head { norm, matrix: head };
         Ok((cache, s, Parts { embed, layers, final_norm, lm_head, head }))
@@ -76,7 +76,7 @@ impl<'a> Loader<'a> {
         let (head_stride, max_seq_len) = (shapes.kv.head_stride as u32, shapes.kv.max_seq_len as u32);
         let linear = |label, matrix: &Matrix, x, y, y_stride, add| {
             let wiring = linear::Wiring { step: &s.step, x, y, y_stride, add, between: s.between() };
-            Linear::new(gpu, label, matrix, wiring, true)
+            Linear::new(gpu, label, matrix, wiring, Width::Many)
         };
         let weights = [Name::QProj, Name::KProj, Name::VProj];
         let biases = [Name::QBias, Name::KBias, Name::VBias];

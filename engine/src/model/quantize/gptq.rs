@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 
 use super::factor::Factor;
 use crate::error::Result;
-use crate::gpu::{Buffer, Gpu, Recording, Role};
+use crate::gpu::{Buffer, Gpu, Recording, Role, Width};
 use crate::kernels::gptq_block::{self, GptqBlock, Wiring};
 use crate::kernels::rank_update::{self, RankUpdate};
 use crate::weights::gptq_write::Settings;
@@ -180,7 +180,7 @@ impl<'a> Pass<'a> {
     /// Runs `list` and waits, so that uploads do not pile up.
     fn run(&self, list: &Recording<'_>) -> Result<()> {
         self.gpu.run(list, "quantising")?;
-        let mut wait = Recording::new(true);
+        let mut wait = Recording::new(Width::Many);
         wait.copy_out(&self.codes, &self.word, 0, 4);
         self.gpu.run_and_map(&wait, "quantising", (&self.word, 4), |_| ())
     }
@@ -213,7 +213,7 @@ impl<'a> Pass<'a> {
                 symmetric: u32::from(settings.symmetric),
                 u_stride: (n - first) as u32,
             };
-            let mut list = Recording::new(true);
+            let mut list = Recording::new(Width::Many);
             self.block.record(gpu, &mut list, params)?;
             let params = rank_update::Params {
                 row_vecs: rows as u32 / 4,
@@ -260,7 +260,7 @@ impl<'a> Pass<'a> {
                 u_vecs: (n - first) as u32 / 4,
                 u_from: 0,
             };
-            let mut list = Recording::new(true);
+            let mut list = Recording::new(Width::Many);
             self.multiply.record(gpu, &mut list, params)?;
             self.run(&list)?;
         }
