@@ -8,9 +8,9 @@ use regex::{Regex, RegexBuilder};
 use super::limits;
 
 /// Compiled patterns are kept: a prompt is built anew while the user types.
-static COMPILED: Mutex<Option<HashMap<Key, Result<Regex, String>>>> = Mutex::new(None);
-/// A pattern, and whether it minds case.
-type Key = (String, bool);
+type Compiled = HashMap<(String, bool), Result<Regex, String>>;
+
+static COMPILED: Mutex<Option<Compiled>> = Mutex::new(None);
 /// How many are kept.
 const KEPT: usize = 1_000;
 

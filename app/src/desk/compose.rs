@@ -93,7 +93,8 @@ impl Desk {
             user: &settings.user_name,
             language: settings.language,
             seed: self.chat.id.0,
-            lore_limit: None,
+            // A book may ask for more than there is: history and answer need room, too.
+            lore_limit: self.model.ready().map(|model| model.files.max_seq_len / 4),
         };
         // Examples are the first to go: they may have a quarter of the context.
         let examples = self.model.ready().map_or(512, |model| model.files.max_seq_len / 4);

@@ -61,6 +61,24 @@ pub(super) fn characters(records: Vec<CharacterRecord>) -> (Vec<Character>, Vec<
     (found, news)
 }
 
+/// `picture` as a PNG, which is what cards are written into.
+#[cfg(feature = "gui")]
+fn as_png(picture: &[u8]) -> anyhow::Result<Vec<u8>> {
+    if picture.starts_with(b"\x89PNG") {
+        return Ok(picture.to_vec());
+    }
+    let mut png = std::io::Cursor::new(Vec::new());
+    let decoded = image::load_from_memory(picture).context("the portrait cannot be decoded")?;
+    decoded.write_to(&mut png, image::ImageFormat::Png).context("the portrait cannot be written as PNG")?;
+    Ok(png.into_inner())
+}
+
+/// As it is: without the window nothing decodes pictures.
+#[cfg(not(feature = "gui"))]
+fn as_png(picture: &[u8]) -> anyhow::Result<Vec<u8>> {
+    Ok(picture.to_vec())
+}
+
 impl Desk {
     /// Takes the card in the file `path` into the library; returns its id. What is odd in it becomes news.
     ///
@@ -75,6 +93,13 @@ impl Desk {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let read = Card::read(&bytes, &name)?;
         self.news.extend(read.warnings.into_iter().map(News::Warning));
+        let others = read.assets.len().saturating_sub(usize::from(read.portrait.is_some()));
+        if others > 0 {
+            let what = format!(
+                "{name}: of the {others} files beside the portrait none is kept, as only the portrait is shown"
+            );
+            self.news.push(News::Warning(what));
+        }
         Ok(self.add_character(read.card, read.portrait))
     }
 
@@ -128,7 +153,9 @@ impl Desk {
     pub fn export_card(&self, id: u64, kind: CardFile, path: &Path) -> anyhow::Result<()> {
         let character = self.character(id).context("this character is not in the library any more")?;
         let bytes = match kind {
-            CardFile::Png => character.card.to_png(character.portrait.as_deref())?,
+            CardFile::Png => {
+                character.card.to_png(character.portrait.as_deref().map(as_png).transpose()?.as_deref())?
+            }
             CardFile::Json => character.card.to_json(Version::V3).into_bytes(),
             CardFile::Charx => {
                 let mut card = character.card.clone();

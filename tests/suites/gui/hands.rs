@@ -49,6 +49,7 @@ impl Hands {
         Self::open(folder, [1180.0, 780.0])
     }
 
+    #[expect(clippy::expect_used, reason = "without a store there is nothing to do by hand")]
     pub(crate) fn desk(&mut self) -> &mut Desk {
         self.window.state_mut().desk().expect("the store is open")
     }

@@ -30,6 +30,8 @@ pub(crate) fn run() -> Outcome {
     for (name, locale, theme) in SHOTS {
         hands.desk().window.locale = Some(locale.to_owned());
         hands.desk().window.theme = theme.to_owned();
+        // A cursor that blinks would be there or not.
+        hands.window.ctx.memory_mut(|memory| memory.stop_text_input());
         hands.steps(6);
         if !compares {
             hands.window.render().map_err(anyhow::Error::msg)?;
