@@ -9,7 +9,9 @@ export NODEVICE_SELECT = 1
 # Talks with a model in the terminal; without a terminal, plays a scripted conversation.
 demo:
 	@scripts/setup demo
-	@if [ -t 0 ] && [ -t 1 ]; then cargo run --release -p guanaco -- chat; else cargo run --release -p guanaco -- demo; fi
+	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || [ "$$(uname)" = Darwin ]; then cargo run --release -p guanaco; \
+	elif [ -t 0 ] && [ -t 1 ]; then cargo run --release -p guanaco -- chat; \
+	else cargo run --release -p guanaco -- demo; fi
 
 # Every test, on every Vulkan driver that this machine has or can fetch.
 test:

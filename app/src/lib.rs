@@ -1,9 +1,11 @@
-//! The program around the engine: the command line, and the worker that it shares with every other front end.
+//! The program around the engine: the command line, the window, and the worker that they share.
 
 pub mod cache;
+pub mod cards;
 pub mod chat;
 pub mod checkpoint;
 pub mod cli;
+pub mod desk;
 #[cfg(feature = "gui")]
 pub mod gui;
 pub mod hub;

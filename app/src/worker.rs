@@ -24,7 +24,7 @@ use crate::checkpoint::Files;
 #[derive(Debug)]
 pub enum Command {
     /// Loads a model in place of the one before: [`Event::Opened`], [`Event::Loading`] …, [`Event::Loaded`].
-    Load(LoadSpec),
+    Load(Box<LoadSpec>),
     /// Generates a reply: [`Event::Prefill`], [`Event::Token`], …, [`Event::Done`].
     Generate(Box<Request>),
     /// Computes the logits after these ids: [`Event::Logits`].
@@ -33,6 +33,8 @@ pub enum Command {
     Stop,
     /// Forgets the KV cache.
     Clear,
+    /// Gives the model and its device back. Not answered.
+    Unload,
     /// Ends the thread, and a reply in progress before it.
     Quit,
 }
@@ -294,7 +296,7 @@ impl Thread {
     /// Does one command; returns the event that answers it.
     fn handle(&mut self, command: Command) -> Result<Option<Event>> {
         match command {
-            Command::Load(spec) => self.load(spec).map(Some),
+            Command::Load(spec) => self.load(*spec).map(Some),
             Command::Generate(request) => {
                 let done = self.generate(&request);
                 self.or_lost(done).map(Some)
@@ -307,6 +309,10 @@ impl Thread {
                 if let Some((session, _)) = &mut self.loaded {
                     session.clear();
                 }
+                Ok(None)
+            }
+            Command::Unload => {
+                self.loaded = None;
                 Ok(None)
             }
             Command::Stop | Command::Quit => Ok(None),

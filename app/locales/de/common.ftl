@@ -1,36 +1,13 @@
 # Words that every page uses.
 
-common-add = Hinzufügen
 common-cancel = Abbrechen
-common-choose-file = Datei auswählen
 common-close = Schließen
-common-copied = Kopiert
 common-copy = Kopieren
-common-default = Standard
 common-delete = Löschen
-common-done = Fertig
-common-drop-here = Datei zum Öffnen hier ablegen
 common-edit = Bearbeiten
 common-export = Exportieren
-common-failed = Das hat nicht geklappt: { $reason }
-common-gib = { $size } GiB
-common-import = Importieren
-common-less = Weniger anzeigen
-common-mib = { $size } MiB
-common-more = Mehr anzeigen
-common-name = Name
-common-none = Keine
 common-not-open = Die Chats lassen sich nicht öffnen
-common-off = Aus
-common-on = Ein
 common-open = Öffnen
-common-path = Pfad
-common-remove = Entfernen
-common-reset = Zurücksetzen
 common-retry = Erneut versuchen
-common-save = Speichern
 common-save-problem = Nicht gespeichert: { $reason }
-common-saved-as = Gespeichert als { $path }
-common-seconds = { $seconds } s
 common-undo = Rückgängig
-common-unknown = Unbekannt

@@ -1,8 +1,5 @@
 # The model page, and the line on the model above every page.
 
-model-cache = Cache
-model-cancelled = Das Laden wurde abgebrochen.
-model-choose-folder = Ordner auswählen
 model-context = Kontext
 model-context-hint = Token von Prompt und Antwort zusammen. Je mehr, desto mehr Speicher braucht der Cache.
 model-device-lost = Das Grafikgerät ging verloren und wurde neu eingerichtet; der Chat ist unversehrt. ({ $reason })
@@ -14,43 +11,31 @@ model-fallbacks =
        *[other] { $n } Kernel laufen in der portablen Fassung
     }
 model-format = Dateiformat
-model-free = Frei
 model-hub-cache = Hugging-Face-Cache
-model-hub-empty = Keine Modelle im Hugging-Face-Cache.
 model-kv-int8 = Cache mit 8 Bit speichern
 model-kv-int8-hint = Halbiert den Speicher des Caches, mit etwas weniger Genauigkeit.
 model-layers = Schichten
 model-load = Laden
 model-loading = { $name } wird geladen
 model-lora-add = LoRA hinzufügen
-model-lora-none = Keine LoRA über dem Modell
-model-lora-weight = Gewicht von { $name }
+model-lora-weight = Gewicht
 model-loras = LoRA
 model-loras-hint = Kleine Nachschulungen, die über das Modell gelegt werden, jede mit eigenem Gewicht.
 model-memory = Speicherplan: { $total }
 model-memory-bar = Speicher, den das Modell belegt
 model-memory-free = { $free } frei
-model-memory-needs = { $need } GiB nötig, { $have } GiB verfügbar
 model-memory-too-little = Das passt nicht. Wählen Sie einen kleineren Kontext, einen 8-Bit-Cache oder ein kleineres Modell.
 model-name = Modell
 model-no-tokenizer = Neben diesen Gewichten liegt kein Tokenizer: Legen Sie die tokenizer.json des Modells in denselben Ordner.
 model-none = Kein Modell geladen
-model-open = Modell öffnen
 model-parameters = Parameter
 model-path = Ordner oder GGUF-Datei
 model-path-hint = Wo sie liegt – oder auf das Fenster ziehen
-model-quantisation = Quantisierung
 model-reading = { $name } wird gelesen
 model-ready = { $name } auf { $device }
-model-recent = Zuletzt verwendet
-model-recent-none = Noch keine Modelle verwendet
-model-reload = Mit diesen Einstellungen laden
 model-rope-files = Wie in den Dateien des Modells
 model-rope-scaling = RoPE-Skalierung
 model-rope-scaling-hint = Dehnt die Positionen, für Kontexte, die länger sind als beim Training.
-model-scratch = Arbeitsbereich
 model-software = Software-Rendering: Ohne GPU ist es langsam
 model-trained-context = Kontext beim Training
-model-unload = Entladen
 model-vocabulary = Vokabular
-model-weights = Gewichte

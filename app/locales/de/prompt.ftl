@@ -1,20 +1,12 @@
 # The prompt panel.
 
-prompt-build-failed = Der Prompt lässt sich nicht bilden: { $reason }
-prompt-character = Figur
-prompt-context-full = Der Prompt füllt den ganzen Kontext; für eine Antwort bleibt kein Platz.
 prompt-copy-all = Alles kopieren
-prompt-copy-section = Diesen Abschnitt kopieren
 prompt-dropped =
     { $n ->
         [one] { $n } ältere Nachricht weggelassen ({ $budget } aus Platzgründen, { $depth } wegen der Verlaufsgrenze, { $slot } wegen der Vorlage)
        *[other] { $n } ältere Nachrichten weggelassen ({ $budget } aus Platzgründen, { $depth } wegen der Verlaufsgrenze, { $slot } wegen der Vorlage)
     }
-prompt-exact = Genauer Prompt
-prompt-exact-hint = Was das Modell bekommt, Byte für Byte.
-prompt-history-all = So viel wie passt
 prompt-history-depth = Länge des Verlaufs
-prompt-history-hint = Höchstzahl der Token früherer Runden; ganze Runden entfallen, die ältesten zuerst.
 prompt-history-limit = Verlauf begrenzen
 prompt-keyword-forbidden = FORBIDDEN: Das Modell verweigert die Antwort und nennt einen Grund.
 prompt-keyword-no-idea = NO IDEA: Das Modell sagt, dass ihm das Wissen fehlt, und verweist anderswohin.
@@ -27,9 +19,6 @@ prompt-language-hint = Die wenigen Wörter, die von selbst hinzukommen, etwa „
 prompt-neutralised = „{ $marker }“ entschärft – { $place }
 prompt-neutralised-hint = Text, der wie eine Markierung des Prompts aussieht, wurde als Zitat gekennzeichnet, damit er seinen Abschnitt nicht beendet.
 prompt-no-model = Laden Sie ein Modell, um den Prompt mit seinen Token zu sehen.
-prompt-no-source = Keine Quelle angegeben: Antworten zu Fakten können falsch sein. Fügen Sie eine hinzu, um sie prüfen zu können.
-prompt-panel-hide = Prompt ausblenden
-prompt-panel-show = Prompt einblenden
 prompt-place-character = Figur
 prompt-place-knowledge = System-Wissen
 prompt-place-message = Nachricht { $n }
@@ -38,20 +27,14 @@ prompt-preset = Vorlage
 prompt-section-frame = Rahmen
 prompt-section-history = Verlauf
 prompt-section-input = Eingabe
-prompt-section-name = { $section }, { $n } Token
 prompt-section-reply = Antwort
 prompt-section-system = System-Block
 prompt-section-template = Chat-Vorlage
 prompt-source-add = Quelle hinzufügen
-prompt-source-binary = { $name } ist keine Textdatei.
-prompt-source-drop = Text- oder Markdown-Dateien hier ablegen
 prompt-source-link = Webadresse
 prompt-source-on = „{ $title }“ verwenden
-prompt-source-paste = Als Quelle einfügen
-prompt-source-remove = „{ $title }“ entfernen
 prompt-source-text = Quelltext
 prompt-source-title = Titel
-prompt-source-too-large = { $name } ist zu groß für eine Quelle.
 prompt-source-untitled = Quelle { $n }
 prompt-sources = Quellen
 prompt-sources-hint = Text einfügen, oder Text- und Markdown-Dateien auf das Fenster ziehen.

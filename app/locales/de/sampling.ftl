@@ -19,7 +19,6 @@ sampling-preset-reference = Was diese Seite tatsächlich tut: das wahrscheinlich
 sampling-repetition-penalty = Wiederholungsstrafe
 sampling-repetition-penalty-hint = Über 1 werden Token, die schon vorkamen, unwahrscheinlicher. 1 ist aus.
 sampling-seed = Startwert
-sampling-seed-fixed-hint = Jede Antwort beginnt mit demselben Startwert; sonst bekommt jede einen neuen.
 sampling-seed-hint = Gleicher Startwert und gleiche Einstellungen ergeben dieselbe Antwort.
 sampling-stop = Stopptexte
 sampling-stop-hint = Eine Antwort endet, wo einer davon beginnen würde. Einer je Zeile.

@@ -1,14 +1,10 @@
 # The settings page.
 
-settings-about = Über
 settings-data = Datenordner
-settings-data-folder-hint = Hier liegen Chats, Figuren und Einstellungen.
 settings-keys = Tasten: Strg+1 bis Strg+5 Seiten, Strg+N neuer Chat, Strg+F Suche, Strg+P Prompt, Strg+Z rückgängig, Esc Stopp
 settings-language = Sprache
 settings-language-system = Wie das System
-settings-open-folder = Ordner öffnen
 settings-scale = Größe
-settings-scale-hint = Größe von allem im Fenster.
 settings-theme = Farbschema
 settings-theme-dark = Dunkel
 settings-theme-dark-contrast = Dunkel, hoher Kontrast
@@ -16,4 +12,3 @@ settings-theme-light = Hell
 settings-theme-light-contrast = Hell, hoher Kontrast
 settings-theme-system = Wie das System
 settings-user-name = Ihr Name
-settings-user-name-hint = Wie Figuren Sie nennen; steht für {"{{"}user{"}}"}.

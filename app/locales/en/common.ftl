@@ -1,36 +1,13 @@
 # Words that every page uses.
 
-common-add = Add
 common-cancel = Cancel
-common-choose-file = Choose a file
 common-close = Close
-common-copied = Copied
 common-copy = Copy
-common-default = Default
 common-delete = Delete
-common-done = Done
-common-drop-here = Drop the file to open it
 common-edit = Edit
 common-export = Export
-common-failed = That did not work: { $reason }
-common-gib = { $size } GiB
-common-import = Import
-common-less = Show less
-common-mib = { $size } MiB
-common-more = Show more
-common-name = Name
-common-none = None
 common-not-open = Your chats cannot be opened
-common-off = Off
-common-on = On
 common-open = Open
-common-path = Path
-common-remove = Remove
-common-reset = Reset
 common-retry = Try again
-common-save = Save
 common-save-problem = Not saved: { $reason }
-common-saved-as = Saved as { $path }
-common-seconds = { $seconds } s
 common-undo = Undo
-common-unknown = Unknown

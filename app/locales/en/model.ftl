@@ -1,8 +1,5 @@
 # The model page, and the line on the model above every page.
 
-model-cache = Cache
-model-cancelled = Loading was cancelled.
-model-choose-folder = Choose a folder
 model-context = Context
 model-context-hint = Tokens of prompt and answer together. More takes more memory for the cache.
 model-device-lost = The graphics device was lost and set up again; the chat is intact. ({ $reason })
@@ -14,43 +11,31 @@ model-fallbacks =
        *[other] { $n } kernels run on their portable baseline
     }
 model-format = Format
-model-free = Free
 model-hub-cache = Hugging Face cache
-model-hub-empty = No models in the Hugging Face cache.
 model-kv-int8 = Keep the cache in 8 bits
 model-kv-int8-hint = Halves the memory of the cache, at a small loss of precision.
 model-layers = Layers
 model-load = Load
 model-loading = Loading { $name }
 model-lora-add = Add a LoRA
-model-lora-none = No LoRA over the model
-model-lora-weight = Weight of { $name }
+model-lora-weight = Weight
 model-loras = LoRA
 model-loras-hint = Small fine-tunings that are laid over the model, each with a weight of its own.
 model-memory = Memory plan: { $total }
 model-memory-bar = Memory that the model takes
 model-memory-free = { $free } free
-model-memory-needs = { $need } GiB needed, { $have } GiB available
 model-memory-too-little = This does not fit. Choose a smaller context, an 8-bit cache or a smaller model.
 model-name = Model
 model-no-tokenizer = There is no tokenizer beside these weights: put the model’s tokenizer.json into the same folder.
 model-none = No model is loaded
-model-open = Open model
 model-parameters = Parameters
 model-path = Folder or GGUF file
 model-path-hint = Where it lies, or drop it on the window
-model-quantisation = Quantisation
 model-reading = Reading { $name }
 model-ready = { $name } on { $device }
-model-recent = Recent
-model-recent-none = No recent models
-model-reload = Load with these settings
 model-rope-files = As the model’s files say
 model-rope-scaling = RoPE scaling
 model-rope-scaling-hint = Stretches positions, for contexts longer than the model was trained on.
-model-scratch = Scratch
 model-software = Software rendering: no GPU is used, so it is slow
 model-trained-context = Trained context
-model-unload = Unload
 model-vocabulary = Vocabulary
-model-weights = Weights

@@ -1,20 +1,12 @@
 # The prompt panel.
 
-prompt-build-failed = The prompt cannot be built: { $reason }
-prompt-character = Character
-prompt-context-full = The prompt takes the whole context; no room is left for an answer.
 prompt-copy-all = Copy all
-prompt-copy-section = Copy this section
 prompt-dropped =
     { $n ->
         [one] { $n } older message is left out ({ $budget } for space, { $depth } for the history limit, { $slot } for the preset)
        *[other] { $n } older messages are left out ({ $budget } for space, { $depth } for the history limit, { $slot } for the preset)
     }
-prompt-exact = Exact prompt
-prompt-exact-hint = What the model is given, byte for byte.
-prompt-history-all = As much as fits
 prompt-history-depth = History depth
-prompt-history-hint = The most tokens of earlier turns; whole turns are left out, the oldest first.
 prompt-history-limit = Limit the history
 prompt-keyword-forbidden = FORBIDDEN: the model refuses to answer, with a reason.
 prompt-keyword-no-idea = NO IDEA: the model says that it lacks the knowledge, and points elsewhere.
@@ -27,9 +19,6 @@ prompt-language-hint = The few words that the builder adds itself, such as “So
 prompt-neutralised = Neutralised “{ $marker }” in { $place }
 prompt-neutralised-hint = Text that looks like a marker of the prompt was quoted, so that it cannot close its section.
 prompt-no-model = Load a model to see the prompt with its tokens.
-prompt-no-source = No source is given: answers about facts may be wrong. Add one so that you can check them.
-prompt-panel-hide = Hide the prompt
-prompt-panel-show = Show the prompt
 prompt-place-character = the character
 prompt-place-knowledge = the System knowledge
 prompt-place-message = message { $n }
@@ -38,20 +27,14 @@ prompt-preset = Preset
 prompt-section-frame = Frame
 prompt-section-history = History
 prompt-section-input = Input
-prompt-section-name = { $section }, { $n } tokens
 prompt-section-reply = Reply
 prompt-section-system = System
 prompt-section-template = Chat template
 prompt-source-add = Add source
-prompt-source-binary = { $name } is not a text file.
-prompt-source-drop = Drop text or Markdown files here
 prompt-source-link = Link
 prompt-source-on = Use “{ $title }”
-prompt-source-paste = Paste as a source
-prompt-source-remove = Remove “{ $title }”
 prompt-source-text = Text
 prompt-source-title = Title
-prompt-source-too-large = { $name } is too large for a source.
 prompt-source-untitled = Source { $n }
 prompt-sources = Sources
 prompt-sources-hint = Paste text, or drop text and Markdown files on the window.

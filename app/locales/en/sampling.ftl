@@ -19,7 +19,6 @@ sampling-preset-reference = What that page in fact does: greedy, with the repeti
 sampling-repetition-penalty = Repetition penalty
 sampling-repetition-penalty-hint = Above 1, tokens that already occurred become less likely. 1 is off.
 sampling-seed = Seed
-sampling-seed-fixed-hint = Every answer starts from the same seed; otherwise each has a new one.
 sampling-seed-hint = The same seed and settings give the same answer.
 sampling-stop = Stop texts
 sampling-stop-hint = An answer ends where one of these would begin. One a line.

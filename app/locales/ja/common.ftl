@@ -1,36 +1,13 @@
 # Words that every page uses.
 
-common-add = 追加
 common-cancel = キャンセル
-common-choose-file = ファイルを選択
 common-close = 閉じる
-common-copied = コピーしました
 common-copy = コピー
-common-default = 既定
 common-delete = 削除
-common-done = 完了
-common-drop-here = ここにドロップして開く
 common-edit = 編集
 common-export = 書き出す
-common-failed = 完了できませんでした: { $reason }
-common-gib = { $size } GiB
-common-import = 読み込む
-common-less = 表示を減らす
-common-mib = { $size } MiB
-common-more = もっと表示
-common-name = 名前
-common-none = なし
 common-not-open = チャットを開けません
-common-off = オフ
-common-on = オン
 common-open = 開く
-common-path = パス
-common-remove = 取り除く
-common-reset = リセット
 common-retry = もう一度試す
-common-save = 保存
 common-save-problem = 保存できていません: { $reason }
-common-saved-as = { $path } として保存しました
-common-seconds = { $seconds } 秒
 common-undo = 元に戻す
-common-unknown = 不明

@@ -19,7 +19,6 @@ sampling-preset-reference = そのページの実際の動作です: 貪欲法�
 sampling-repetition-penalty = 繰り返しペナルティ
 sampling-repetition-penalty-hint = 1 より大きいと、すでに出たトークンが出にくくなります。1 でオフ。
 sampling-seed = シード
-sampling-seed-fixed-hint = 毎回同じシードで回答します。オフなら毎回新しいシードを使います。
 sampling-seed-hint = シードと設定が同じなら、同じ回答になります。
 sampling-stop = 停止文字列
 sampling-stop-hint = これらのいずれかが現れるところで回答を終えます。1 行に 1 つ。

@@ -1,36 +1,13 @@
 # Words that every page uses.
 
-common-add = 添加
 common-cancel = 取消
-common-choose-file = 选择文件
 common-close = 关闭
-common-copied = 已复制
 common-copy = 复制
-common-default = 默认
 common-delete = 删除
-common-done = 完成
-common-drop-here = 松开鼠标即可打开文件
 common-edit = 编辑
 common-export = 导出
-common-failed = 操作失败：{ $reason }
-common-gib = { $size } GiB
-common-import = 导入
-common-less = 收起
-common-mib = { $size } MiB
-common-more = 展开
-common-name = 名称
-common-none = 无
 common-not-open = 无法打开您的聊天记录
-common-off = 关
-common-on = 开
 common-open = 打开
-common-path = 路径
-common-remove = 移除
-common-reset = 重置
 common-retry = 重试
-common-save = 保存
 common-save-problem = 未能保存：{ $reason }
-common-saved-as = 已保存为 { $path }
-common-seconds = { $seconds } 秒
 common-undo = 撤销
-common-unknown = 未知

@@ -19,7 +19,6 @@ sampling-preset-reference = 该页面的实际行为：贪心解码，加重复�
 sampling-repetition-penalty = 重复惩罚
 sampling-repetition-penalty-hint = 大于 1 时，已出现过的 token 概率降低。1 为关闭。
 sampling-seed = 种子
-sampling-seed-fixed-hint = 每次回答都使用同一种子；否则每次更换。
 sampling-seed-hint = 种子和设置相同，回答也相同。
 sampling-stop = 停止文本
 sampling-stop-hint = 回答在出现其中任一文本处结束。每行一个。

@@ -1,36 +1,13 @@
 # Words that every page uses.
 
-common-add = 加入
 common-cancel = 取消
-common-choose-file = 選擇檔案
 common-close = 關閉
-common-copied = 已複製
 common-copy = 複製
-common-default = 預設
 common-delete = 刪除
-common-done = 完成
-common-drop-here = 放開滑鼠便可開啟檔案
 common-edit = 編輯
 common-export = 匯出
-common-failed = 未能完成：{ $reason }
-common-gib = { $size } GiB
-common-import = 匯入
-common-less = 顯示較少
-common-mib = { $size } MiB
-common-more = 顯示更多
-common-name = 名稱
-common-none = 無
 common-not-open = 無法開啟你的聊天記錄
-common-off = 關
-common-on = 開
 common-open = 開啟
-common-path = 路徑
-common-remove = 移除
-common-reset = 重設
 common-retry = 再試一次
-common-save = 儲存
 common-save-problem = 未能儲存：{ $reason }
-common-saved-as = 已儲存為 { $path }
-common-seconds = { $seconds } 秒
 common-undo = 復原
-common-unknown = 不明

@@ -19,7 +19,6 @@ sampling-preset-reference = 該頁面的實際做法：貪婪解碼，加上重�
 sampling-repetition-penalty = 重複懲罰
 sampling-repetition-penalty-hint = 大於 1 時，已出現過的 token 機率降低。1 為關閉。
 sampling-seed = 種子
-sampling-seed-fixed-hint = 每次回覆都使用同一種子；否則每次更換。
 sampling-seed-hint = 種子和設定相同，回覆亦相同。
 sampling-stop = 停止文字
 sampling-stop-hint = 回覆在出現其中任何一段文字處結束。每行一個。

@@ -90,7 +90,7 @@ fn print(out: &mut impl std::io::Write, device: &Device) -> std::io::Result<()> 
 }
 
 /// Bytes as people read them.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
     let mut value = bytes as f64;
     let mut unit = 0;

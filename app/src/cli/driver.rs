@@ -119,7 +119,7 @@ impl Driver {
 
 /// Has `worker` load `spec`; shows how far it is, and the memory plan when `tell_plan`.
 fn load(worker: &Worker, spec: &LoadSpec, tell_plan: bool) -> anyhow::Result<Arc<Model>> {
-    worker.send(Command::Load(spec.clone()))?;
+    worker.send(Command::Load(Box::new(spec.clone())))?;
     let mut bar = LoadBar::new();
     loop {
         match worker.next()? {

@@ -41,6 +41,7 @@ pub use globals::Globals;
     max_term_width = 100,
     after_help = "\
 Examples:
+  guanaco                                       opens the window
   guanaco demo                                  what it does, in a minute
   guanaco chat                                  talk with the small model that is part of this program
   guanaco chat --model FOLDER                   talk with a LLaMA checkpoint (safetensors)
@@ -58,7 +59,8 @@ pub struct Cli {
     command: Option<Command>,
 }
 
-/// What `guanaco` alone says.
+/// What `guanaco` alone says where it has no window.
+#[cfg(not(feature = "gui"))]
 const WELCOME: &str = "\
 Guanaco runs language models of the LLaMA family on any GPU.
 
@@ -181,8 +183,19 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Eval(args)) => eval::run(args, &globals),
         Some(Command::Quantize(args)) => quantize::run(args, &globals),
         Some(Command::Completions(args)) => completions::run(args, &globals),
-        None => output::text(WELCOME),
+        None => open_window(&globals),
     }
+}
+
+/// `guanaco` alone: the window.
+#[cfg(feature = "gui")]
+fn open_window(globals: &Globals) -> anyhow::Result<()> {
+    crate::gui::run(&crate::gui::Start { model: globals.model.clone(), adapter: globals.adapter.clone() })
+}
+
+#[cfg(not(feature = "gui"))]
+fn open_window(_: &Globals) -> anyhow::Result<()> {
+    output::text(WELCOME)
 }
 
 /// Sends the engine's warnings to stderr, a plain line each; when `all`, its log, of which `RUST_LOG` may choose.

@@ -70,6 +70,20 @@ impl Cache {
         self.model(name).join("refs").join(name.revision())
     }
 
+    /// The names of the models that are here, `owner/name`, in order. What cannot be read has none.
+    pub fn models(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let name = |entry: std::fs::DirEntry| {
+            let folder = entry.file_name();
+            let (owner, name) = folder.to_str()?.strip_prefix("models--")?.split_once("--")?;
+            let name = format!("{owner}/{name}");
+            self.find(&name.parse().ok()?).map(|_| name)
+        };
+        let mut names: Vec<String> = entries.filter_map(name).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The snapshot of the model's revision; None when it is not here. Nothing is read but this folder.
     pub fn find(&self, name: &ModelName) -> Option<PathBuf> {
         let commit = if is_commit(name.revision()) {
@@ -140,6 +154,7 @@ mod tests {
         assert_eq!(cache.find(&format!("Owner/name.v1@{commit}").parse().unwrap()).as_ref(), Some(&snapshot));
         assert_eq!(cache.find(&"Owner/name.v1@other".parse().unwrap()), None);
         assert_eq!(model_of(&snapshot).as_deref(), Some("Owner/name.v1"));
+        assert_eq!(cache.models(), ["Owner/name.v1"]);
         // A reference cannot lead out of the cache.
         std::fs::write(cache.reference(&name), "../../..").unwrap();
         assert_eq!(cache.find(&name), None);

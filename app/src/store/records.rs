@@ -98,6 +98,10 @@ pub(super) struct CardRow {
 
 /// One thing to write. Each says how something is from now on, so that writing it twice is writing it once.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all of them are messages: a box would only be one more allocation"
+)]
 pub enum Change {
     /// The chat is new, or has this head now. The first change of a new chat.
     ChatHead(ChatId, ChatHead),

@@ -275,7 +275,9 @@ fn the_saver_writes_in_order_and_says_when() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(Store::open(folder.path()).unwrap());
     let (said, heard) = std::sync::mpsc::channel();
-    let saver = Saver::start(store.clone(), move || drop(said.send(())));
+    let saver = Saver::start(store.clone(), move || {
+        let _ = said.send(());
+    });
     assert_eq!((saver.saved(), saver.save(Vec::new())), (Ticket(0), Ticket(0)));
     assert!(saver.flush(Duration::ZERO));
     let mut last = Ticket(0);

@@ -154,6 +154,10 @@ pub fn now_ms() -> u64 {
 
 /// What a store must write after a change of the tree.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all of them are messages: a box would only be one more allocation"
+)]
 pub enum TreeChange {
     /// The message is new, or as it is now.
     Node(Node),

@@ -60,7 +60,7 @@ pub(crate) fn gib(bytes: u64) -> String {
 }
 
 /// Bytes of host memory that programs can still take, where the system tells (Linux's `MemAvailable`).
-pub(crate) fn host_memory_available() -> Option<u64> {
+pub fn host_memory_available() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)

@@ -393,22 +393,29 @@ mod tests {
                 eprintln!("skipped: {clock:?}, which this device has not");
                 continue;
             }
-            let mut list = Recording::new(Width::One);
-            list.push(&small, [1, 1, 1], 7);
-            list.push(&large, [1 << 14, 1, 1], 9);
-            list.copy_out(&y_small, &host, 0, 4);
-            gpu.start_profile_by(clock, None).unwrap();
-            let before = gpu.submit_bound(Width::Many);
-            let first = gpu.run_and_map(&list, "testing", (&host, 4), |data| data.to_vec()).unwrap();
-            let profile = gpu.take_profile().unwrap();
-            assert_eq!(f32::from_le_bytes(first.try_into().unwrap()), 63.0, "{clock:?}");
-            let last: Vec<f32> = bytemuck::pod_collect_to_vec(&gpu.read(&y_large, 0, 4).unwrap());
-            assert_eq!(last, [((1 << 20) - 1) as f32], "{clock:?}");
-            assert_eq!(profile.clock, clock, "{:?}", profile.instead);
-            let facts: Vec<_> = profile.dispatches.iter().map(|d| (&*d.label, d.kernel, d.multiply_adds)).collect();
-            assert_eq!(facts, [("small", "gather", 7), ("large", "gather", 9)]);
-            assert!(profile.dispatches[1].time > profile.dispatches[0].time, "{profile:?}");
-            assert_eq!(gpu.submit_bound(Width::Many), before, "a profile must not pace the submits");
+            // Of several runs the shortest: on a busy machine one may wait for its turn in the middle of a dispatch.
+            let mut best = [Duration::MAX; 2];
+            for _ in 0..8 {
+                let mut list = Recording::new(Width::One);
+                list.push(&small, [1, 1, 1], 7);
+                list.push(&large, [1 << 14, 1, 1], 9);
+                list.copy_out(&y_small, &host, 0, 4);
+                gpu.start_profile_by(clock, None).unwrap();
+                let before = gpu.submit_bound(Width::Many);
+                let first = gpu.run_and_map(&list, "testing", (&host, 4), |data| data.to_vec()).unwrap();
+                let profile = gpu.take_profile().unwrap();
+                assert_eq!(f32::from_le_bytes(first.try_into().unwrap()), 63.0, "{clock:?}");
+                let last: Vec<f32> = bytemuck::pod_collect_to_vec(&gpu.read(&y_large, 0, 4).unwrap());
+                assert_eq!(last, [((1 << 20) - 1) as f32], "{clock:?}");
+                assert_eq!(profile.clock, clock, "{:?}", profile.instead);
+                let facts: Vec<_> = profile.dispatches.iter().map(|d| (&*d.label, d.kernel, d.multiply_adds)).collect();
+                assert_eq!(facts, [("small", "gather", 7), ("large", "gather", 9)]);
+                for (best, dispatch) in best.iter_mut().zip(&profile.dispatches) {
+                    *best = dispatch.time.min(*best);
+                }
+                assert_eq!(gpu.submit_bound(Width::Many), before, "a profile must not pace the submits");
+            }
+            assert!(best[1] > best[0], "{clock:?}: {best:?}");
         }
         let list = Recording::new(Width::One);
         gpu.run(&list, "testing").unwrap();

@@ -350,7 +350,9 @@ mod tests {
         let all = all.unwrap();
         assert_eq!(told, ["matvec", "matmul"]);
         for tuned in &all {
-            assert!(tuned.candidates.len() > 1 && tuned.is_complete(), "{tuned:?}");
+            // Where an adapter has only one launch of a kernel there is nothing to time.
+            let only = tuned.candidates.len() == 1 && tuned.candidates.iter().all(|c| c.seconds.is_empty());
+            assert!(only || tuned.is_complete(), "{tuned:?}");
             let timed = |c: &Candidate| c.seconds.iter().all(|seconds| *seconds > 0.0);
             assert!(tuned.candidates.iter().all(timed), "{tuned:?}");
         }

@@ -86,6 +86,7 @@ impl Talk {
                 self.told.clear();
                 self.last = None;
                 self.driver.clear()?;
+                self.begin_as_card();
                 note::dim("A new conversation.");
             }
             ("/save", argument) => self.save(argument)?,
@@ -188,6 +189,9 @@ impl Talk {
     }
 
     fn character(&mut self, argument: &str) {
+        if !argument.is_empty() {
+            self.played = None;
+        }
         let character = &mut self.chat.conversation.character;
         match argument {
             "" => {}
@@ -244,7 +248,11 @@ impl Talk {
             ("", Some((prompt, _))) => prompt,
             ("", None) => bail!("there was no prompt yet; /prompt TEXT shows the one for TEXT"),
             (text, _) => {
-                built = self.chat.prepare(Turn::Say(text.to_owned()), &self.driver.model.files)?.prompt;
+                let (mut chat, turn, files) = (self.chat.clone(), Turn::Say(text.to_owned()), &self.driver.model.files);
+                if let Some(played) = &self.played {
+                    played.play(&mut chat.conversation, &turn, files, self.force_name);
+                }
+                built = chat.prepare(turn, files)?.prompt;
                 &built
             }
         };

@@ -1,5 +1,6 @@
 //! `guanaco chat`: the conversation in the terminal.
 
+mod card;
 mod commands;
 mod lines;
 mod save;
@@ -10,9 +11,10 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use anyhow::ensure;
-use guanaco_engine::prompt::{NoticeKind, Prompt};
+use guanaco_engine::prompt::{Message, NoticeKind, Prompt};
 use guanaco_engine::session::{FinishReason, Reply, Request};
 
+use self::card::Played;
 use self::commands::Action;
 use self::lines::{Line, Lines};
 use self::save::Saved;
@@ -30,6 +32,7 @@ use crate::worker::device_lost;
 Examples:
   guanaco chat
   guanaco chat --system @notes.txt --character Luma
+  guanaco chat --card luma.png                  a character card: PNG, JSON or CHARX
   guanaco chat --model models/guanaco-7b --context 1024 --temperature 0.7
   guanaco chat --resume chat.json
   printf 'Hello\\nWho are you?\\n' | guanaco chat    one message a line, replies on stdout
@@ -40,6 +43,12 @@ pub struct Args {
     /// Goes on with a conversation that /save wrote, with its settings where no flag sets others
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub resume: Option<PathBuf>,
+    /// Plays the character of a card: PNG, JSON or CHARX, of version 1, 2 or 3
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, conflicts_with = "character")]
+    pub card: Option<PathBuf>,
+    /// What the card's character calls you
+    #[arg(long, value_name = "NAME", default_value = "Guest", requires = "card")]
+    pub user: String,
     /// The most tokens of a reply [default: 512]
     #[arg(long, short = 'n', value_name = "N")]
     pub max_new_tokens: Option<usize>,
@@ -67,6 +76,8 @@ struct Talk {
     draft_tokens: usize,
     /// `NAME:` is put in front of a character's replies.
     force_name: bool,
+    /// The card that is played, if one is.
+    played: Option<Played>,
     /// The notices that were shown; each is shown once.
     told: HashSet<String>,
     last: Option<(Prompt, Reply)>,
@@ -94,6 +105,8 @@ struct Totals {
 /// goes on; when the messages come from a pipe, the first such failure is the command's.
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     let chat = begin(&args, globals.model.is_none())?;
+    let seed = chat.sampler.seed;
+    let played = args.card.as_deref().map(|path| Played::read(path, &args.user, seed)).transpose()?;
     let files = globals.open_files()?;
     ensure!(files.tokenizer.is_some(), no_tokenizer(&files.name));
     let driver = Driver::load(globals, files, 1)?;
@@ -104,8 +117,9 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     let force_name = args.prompt_args.force_name;
     let draft_tokens = args.lookup.draft_tokens();
     let mut talk =
-        Talk { chat, driver, terminal, draft_tokens, force_name, told, last: None, totals, file: args.resume };
+        Talk { chat, driver, terminal, draft_tokens, force_name, played, told, last: None, totals, file: args.resume };
     talk.greet();
+    talk.begin_as_card();
     let mut failed = None;
     loop {
         if terminal {
@@ -183,6 +197,18 @@ impl Talk {
         }
     }
 
+    /// A character opens the talk, when there is none yet.
+    fn begin_as_card(&mut self) {
+        let messages = &mut self.chat.conversation.messages;
+        let Some(greeting) = self.played.as_ref().and_then(Played::greeting).filter(|_| messages.is_empty()) else {
+            return;
+        };
+        if self.terminal {
+            note::line("1", &output::shown(&greeting));
+        }
+        messages.push(Message::assistant(greeting));
+    }
+
     fn act(&mut self, action: Action) -> anyhow::Result<()> {
         match action {
             Action::Say(text) => self.reply(Turn::Say(text)),
@@ -194,6 +220,9 @@ impl Talk {
 
     fn reply(&mut self, turn: Turn) -> anyhow::Result<()> {
         let continues = turn == Turn::Continue;
+        if let Some(played) = &self.played {
+            played.play(&mut self.chat.conversation, &turn, &self.driver.model.files, self.force_name);
+        }
         let pending = self.chat.prepare(turn, &self.driver.model.files)?;
         self.tell(&pending.prompt);
         let mut result = self.generate(&pending, continues);

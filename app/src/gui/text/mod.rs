@@ -37,6 +37,7 @@ fn files(locale: Locale) -> [(&'static str, &'static str); AREAS] {
 }
 
 /// All that the interface says in `locale`, file after file.
+#[cfg(test)]
 pub(super) fn all_text(locale: Locale) -> String {
     files(locale).map(|(_, text)| text).concat()
 }
@@ -98,8 +99,9 @@ impl Texts {
 /// `value`, as text where Fluent cannot find the plural of such a number: it would panic.
 fn countable<'a>(value: &FluentValue<'a>) -> FluentValue<'a> {
     match value {
-        // NaN is not below anything.
-        FluentValue::Number(number) if !(number.value.abs() < 1e15) => number.value.to_string().into(),
+        FluentValue::Number(number) if !number.value.is_finite() || number.value.abs() >= 1e15 => {
+            number.value.to_string().into()
+        }
         value => value.clone(),
     }
 }

@@ -113,7 +113,6 @@ fn what_the_window_asks_for_exists() {
 }
 
 #[test]
-#[ignore = "the pages that use them are not all here yet"]
 fn what_exists_is_asked_for() {
     let sources: String = sources().into_iter().map(|(_, source)| source).collect();
     let unused: Vec<String> = messages(Locale::En)

@@ -64,10 +64,10 @@ struct Palette {
 
 const LIGHT: Palette = Palette {
     dark: false,
-    panel: 0xfa_fa_f8,
+    panel: 0xf5_f5_f2,
     field: 0xff_ff_ff,
-    faint: 0xf0_f1_ee,
-    button: [0xe9_ea_e6, 0xdd_df_da, 0xcf_d3_cc],
+    faint: 0xeb_ec_e8,
+    button: [0xe2_e4_df, 0xd6_d9_d3, 0xc9_cd_c6],
     line: 0xd0_d2_cc,
     text: 0x2a_2d_2a,
     weak: 0x5c_61_5b,
@@ -97,7 +97,7 @@ const DARK: Palette = Palette {
 const LIGHT_CONTRAST: Palette = Palette {
     dark: false,
     panel: 0xff_ff_ff,
-    field: 0xff_ff_ff,
+    field: 0xf2_f2_f2,
     faint: 0xf2_f2_f2,
     button: [0xe8_e8_e8, 0xdc_dc_dc, 0xd0_d0_d0],
     line: 0x00_00_00,
@@ -113,8 +113,8 @@ const LIGHT_CONTRAST: Palette = Palette {
 const DARK_CONTRAST: Palette = Palette {
     dark: true,
     panel: 0x00_00_00,
-    field: 0x00_00_00,
-    faint: 0x16_16_16,
+    field: 0x20_20_20,
+    faint: 0x18_18_18,
     button: [0x20_20_20, 0x30_30_30, 0x40_40_40],
     line: 0xff_ff_ff,
     text: 0xff_ff_ff,

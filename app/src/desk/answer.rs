@@ -1,0 +1,326 @@
+//! An answer, from the question to the last token: what is asked of the worker, and what becomes of its events.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use guanaco_engine::prompt::{DropReason, Prompt, Role};
+use guanaco_engine::session::{Chances, FinishReason, Reply};
+
+use super::compose::Composed;
+use super::tokens::{self, Token};
+use super::{Desk, News, SAVE_EVERY, Sent};
+use crate::chat;
+use crate::store::{Change, ChatId};
+use crate::tree::{NewNode, Node, NodeId, ReplyInfo};
+use crate::worker::{Command, Model};
+
+/// How far the prompt is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Prefill {
+    /// Tokens that the cache already had.
+    pub cached: usize,
+    /// Tokens to run.
+    pub new: usize,
+    /// Of these, run so far.
+    pub done: usize,
+}
+
+/// The answer that is being made.
+#[derive(Debug)]
+pub struct Answering {
+    /// The message that it goes into.
+    pub node: NodeId,
+    /// How far the prompt is read.
+    pub prefill: Prefill,
+    /// Tokens so far.
+    pub n_tokens: usize,
+    /// Since when.
+    pub started: Instant,
+    /// Since the first token.
+    pub first_token: Option<Instant>,
+    chat: ChatId,
+    model: Arc<Model>,
+    prompt: Prompt,
+    /// What stands in the message before the first new token.
+    before: String,
+    text: String,
+    tokens: Vec<Token>,
+    /// Who can be speaking.
+    names: Vec<String>,
+    info: ReplyInfo,
+    stop_flag: Arc<AtomicBool>,
+    saved_at: Instant,
+    /// There is text that is not handed to the saver yet.
+    unsaved: bool,
+}
+
+impl Answering {
+    /// Tokens a second so far; None before there is something to count.
+    pub fn tok_per_s(&self) -> Option<f64> {
+        let seconds = self.first_token?.elapsed().as_secs_f64();
+        (self.n_tokens > 1 && seconds > 0.0).then(|| (self.n_tokens - 1) as f64 / seconds)
+    }
+
+    /// The message's text, and who speaks where the text began with a name.
+    fn message(&self, complete: bool) -> (Option<String>, String) {
+        let whole = match self.before.is_empty() {
+            true => chat::reply_text(&self.prompt, &self.text),
+            false => format!("{}{}", self.before, self.text),
+        };
+        let whole = if complete { whole.trim_end() } else { whole.as_str() };
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        guanaco_engine::prompt::parse_reply(whole, &names)
+    }
+}
+
+/// What an answer is.
+enum Kind {
+    /// A new message behind the user's.
+    New,
+    /// The message itself goes on.
+    GoesOn,
+}
+
+impl Desk {
+    /// The answer that is being made.
+    pub fn answering(&self) -> Option<&Answering> {
+        self.answering.as_ref()
+    }
+
+    /// Asks for an answer to the message `to`, beside those that there are.
+    pub(super) fn answer_to(&mut self, to: NodeId) {
+        self.answer(to, Kind::New);
+    }
+
+    /// Lets `answer` go on from its end.
+    pub fn go_on(&mut self, answer: NodeId) {
+        self.answer(answer, Kind::GoesOn);
+    }
+
+    /// A new answer beside `answer` that begins as it does up to byte `at` of its text, then has `instead`, and goes on from there.
+    pub fn branch(&mut self, answer: NodeId, at: usize, instead: &str) {
+        let Some(node) = self.chat.tree.node(answer) else { return };
+        let Some(kept) = node.content.get(..at) else { return };
+        let begun = NewNode { name: node.name.clone(), ..NewNode::assistant(format!("{kept}{instead}")) };
+        if self.answering.is_some() {
+            return;
+        }
+        let parent = node.parent;
+        let node = self.chat.tree.add(parent, begun);
+        self.save_chat();
+        self.go_on(node);
+    }
+
+    fn answer(&mut self, node: NodeId, kind: Kind) {
+        if self.answering.is_some() {
+            return;
+        }
+        let Some(model) = self.model.ready().cloned() else {
+            self.news.push(News::Failed("no model is loaded: open the model page and load one".to_owned()));
+            return;
+        };
+        let composed = self.composed(node);
+        let seed = if self.chat.settings.fixed_seed { self.chat.settings.sampler.seed } else { chat::random_seed() };
+        let mut sampler = self.chat.settings.sampler.clone();
+        sampler.seed = seed;
+        let settings = &self.chat.settings;
+        let manner = composed.manner(settings, &sampler);
+        let made = manner.prompt(&composed.conversation, matches!(kind, Kind::GoesOn), &model.files);
+        let (prompt, mut request) =
+            match made.and_then(|prompt| Ok((manner.request(&prompt, &model.files)?, prompt))).map(|(r, p)| (p, r)) {
+                Ok(made) => made,
+                Err(error) => {
+                    self.news.push(News::Failed(error.to_string()));
+                    return;
+                }
+            };
+        request.alternatives = tokens::ALTERNATIVES;
+        let info = ReplyInfo {
+            model: model.files.name.clone(),
+            seed,
+            dropped: dropped(&prompt, &composed),
+            keywords: settings.system.keywords.names().map(str::to_owned).collect(),
+            sourced: composed.is_sourced(),
+            ..ReplyInfo::default()
+        };
+        let (target, before) = match kind {
+            Kind::New => (self.chat.tree.add(Some(node), NewNode::assistant(String::new())), String::new()),
+            Kind::GoesOn => (node, composed.last_as_written()),
+        };
+        let tokens = match before.is_empty() {
+            true => Vec::new(),
+            false => self.tokens(target).unwrap_or_else(|| vec![Token::written(before.clone())]),
+        };
+        let (stop_flag, now) = (request.stop_flag.clone(), Instant::now());
+        self.answering = Some(Answering {
+            node: target,
+            prefill: Prefill::default(),
+            n_tokens: 0,
+            started: now,
+            first_token: None,
+            chat: self.chat.id,
+            model,
+            prompt,
+            before,
+            text: String::new(),
+            tokens,
+            names: composed.names,
+            info,
+            stop_flag,
+            saved_at: now,
+            unsaved: true,
+        });
+        self.write(false);
+        self.sent.push_back(Sent::Generate);
+        self.tell_worker(Command::Generate(Box::new(request)));
+    }
+
+    /// Ends the answer at the next token; what there is of it stays.
+    pub fn stop(&mut self) {
+        if let Some(answering) = &self.answering {
+            answering.stop_flag.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Leaves the chat of an answer that was stopped: what there is of it is saved, the rest of its events say nothing.
+    pub(super) fn settle(&mut self) {
+        self.interrupted();
+    }
+
+    pub(super) fn prefill(&mut self, prefill: Prefill) {
+        if let Some(answering) = self.current() {
+            answering.prefill = prefill;
+        }
+    }
+
+    pub(super) fn token(&mut self, text: String, chances: Option<&Chances>) {
+        let Some(answering) = self.current() else { return };
+        answering.n_tokens += 1;
+        answering.first_token.get_or_insert_with(Instant::now);
+        answering.text.push_str(&text);
+        answering.unsaved = true;
+        let tokenizer = answering.model.files.tokenizer.as_ref();
+        answering.tokens.push(Token::new(text, chances, tokenizer));
+        self.show();
+    }
+
+    pub(super) fn text(&mut self, text: &str) {
+        let Some(answering) = self.current() else { return };
+        answering.text.push_str(text);
+        // It was held back of the last token.
+        if let Some(last) = answering.tokens.last_mut() {
+            last.text.push_str(text);
+        }
+        answering.unsaved = true;
+        self.show();
+    }
+
+    /// The answer that the worker's events are about; None for one whose chat was left.
+    fn current(&mut self) -> Option<&mut Answering> {
+        let ours = self.sent.iter().filter(|sent| matches!(sent, Sent::Generate)).count() == 1;
+        self.answering.as_mut().filter(|_| ours)
+    }
+
+    /// Puts the text so far into the tree.
+    fn show(&mut self) {
+        if let Some(answering) = &self.answering {
+            let (name, content) = answering.message(false);
+            self.chat
+                .tree
+                .update(answering.node, |node| (node.content, node.name) = (content, name.or(node.name.take())));
+        }
+    }
+
+    /// Saves what has come since the last time, if that is a while ago.
+    pub(super) fn save_streaming(&mut self) {
+        if let Some(answering) = &self.answering
+            && answering.unsaved
+            && answering.saved_at.elapsed() >= SAVE_EVERY
+        {
+            self.write(false);
+        }
+    }
+
+    fn write(&mut self, complete: bool) {
+        let Some(answering) = &mut self.answering else { return };
+        answering.saved_at = Instant::now();
+        answering.unsaved = false;
+        let (name, content) = answering.message(complete);
+        let info = answering.info.clone();
+        let node = answering.node;
+        self.chat.tree.update(node, |node| {
+            node.content = content;
+            node.name = name.or(node.name.take());
+            node.complete = complete;
+            node.reply = Some(info);
+        });
+        self.save_chat();
+    }
+
+    pub(super) fn done(&mut self, reply: &Reply) {
+        if self.is_generating() {
+            return;
+        }
+        let Some(answering) = &mut self.answering else { return };
+        answering.text.clone_from(&reply.text);
+        let info = &mut answering.info;
+        info.tok_per_s = reply.timings.decode_tok_per_s();
+        info.first_token_ms = reply.timings.first_token.map(|time| time.as_millis() as u64);
+        (info.cached, info.new) = (reply.cached, reply.new);
+        info.n_tokens = reply.ids.len();
+        info.finish = Some(finish(&reply.finish).to_owned());
+        self.close(true);
+    }
+
+    /// An answer that ends without its last event: what there is of it stays, marked as incomplete.
+    pub(super) fn interrupted(&mut self) {
+        self.close(false);
+    }
+
+    fn close(&mut self, complete: bool) {
+        self.write(complete);
+        let Some(answering) = self.answering.take() else { return };
+        let node = self.chat.tree.node(answering.node);
+        if node.is_some_and(|node: &Node| node.content.is_empty() && node.role == Role::Assistant) {
+            // Nothing was said: there is no answer.
+            let _ = self.chat.tree.delete(answering.node);
+            self.save_chat();
+        } else if let Ok(packed) = tokens::pack(&answering.tokens) {
+            self.saver.save(vec![Change::Tokens(answering.chat, answering.node, packed)]);
+        }
+    }
+
+    /// The tokens of `answer` with what else the model thought of; None where none are kept.
+    pub fn tokens(&self, answer: NodeId) -> Option<Vec<Token>> {
+        match &self.answering {
+            Some(answering) if answering.node == answer => Some(answering.tokens.clone()),
+            _ => tokens::unpack(&self.store.tokens(self.chat.id, answer)?).ok(),
+        }
+    }
+}
+
+/// Why an answer ended, as it is kept.
+fn finish(reason: &FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Eos | FinishReason::StopString(_) => "end",
+        FinishReason::MaxTokens => "max-tokens",
+        FinishReason::ContextFull => "context-full",
+        FinishReason::Stopped => "stopped",
+    }
+}
+
+/// What did not go into the prompt, one entry a message: who said it, and why it is out.
+fn dropped(prompt: &Prompt, composed: &Composed) -> Vec<String> {
+    let reason = |reason| match reason {
+        DropReason::Budget => "budget",
+        DropReason::Depth => "depth",
+        DropReason::NoSlot => "no-slot",
+    };
+    let words = |index: Option<usize>| {
+        let text =
+            index.and_then(|index| composed.conversation.messages.get(index)).map(|message| message.content.as_str());
+        text.unwrap_or("System").split_whitespace().take(6).collect::<Vec<_>>().join(" ")
+    };
+    prompt.dropped.iter().map(|dropped| format!("{}: {}", reason(dropped.reason), words(dropped.index))).collect()
+}

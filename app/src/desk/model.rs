@@ -1,0 +1,100 @@
+//! The model as the window knows it: which one, how far its load is, what it takes.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use guanaco_engine::gpu::{AdapterFacts, MemoryPlan};
+use guanaco_engine::model::LoadProgress;
+
+use super::settings::ModelChoice;
+use crate::checkpoint::Files;
+use crate::hub;
+use crate::worker::{LoadSpec, Model};
+
+/// Where the model is.
+#[derive(Debug, Default)]
+pub enum ModelState {
+    /// None is loaded.
+    #[default]
+    None,
+    /// Its files are read.
+    Reading(Load),
+    /// Its weights go to the device.
+    Loading(Load, Opened),
+    /// It answers.
+    Ready(Arc<Model>),
+    /// It could not be loaded; the reason, for people.
+    Failed(String),
+}
+
+/// A load that can be stopped.
+#[derive(Debug, Default)]
+pub struct Load {
+    /// What is loaded.
+    pub name: String,
+    pub(super) stop_flag: Arc<AtomicBool>,
+}
+
+impl Load {
+    /// Ends it at the next tensor.
+    pub fn stop(&self) {
+        self.stop_flag.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What is known once the device is open.
+#[derive(Debug)]
+pub struct Opened {
+    /// The device.
+    pub adapter: AdapterFacts,
+    /// What the model will take on it.
+    pub plan: MemoryPlan,
+    /// Bytes of the files read so far, and in all.
+    pub progress: LoadProgress,
+}
+
+impl ModelState {
+    /// The model, when it answers.
+    pub fn ready(&self) -> Option<&Arc<Model>> {
+        match self {
+            Self::Ready(model) => Some(model),
+            _ => None,
+        }
+    }
+
+    /// The load that is under way.
+    pub fn load(&self) -> Option<&Load> {
+        match self {
+            Self::Reading(load) | Self::Loading(load, _) => Some(load),
+            _ => None,
+        }
+    }
+}
+
+/// Reads what `choice` names, as far as is possible without a device.
+///
+/// # Errors
+/// What is wrong with the files, or the settings.
+pub fn read(choice: &ModelChoice, stop_flag: Arc<AtomicBool>) -> anyhow::Result<LoadSpec> {
+    let stretch = match choice.rope_scaling.trim() {
+        "" => None,
+        text => Some(text.parse().map_err(|expected| anyhow::anyhow!("RoPE scaling {text:?}: {expected}"))?),
+    };
+    let path = choice.path.as_deref().map(found).transpose()?;
+    let files = Files::open(path.as_deref(), &choice.lora_specs(), choice.context, stretch)?;
+    Ok(LoadSpec {
+        files: Arc::new(files),
+        gpu: choice.gpu_options(),
+        n_slots: 1,
+        memory_budget: None,
+        kv: choice.kv(),
+        stretch,
+        stop_flag,
+    })
+}
+
+/// `path`, or where the hub's cache has the model of that name.
+fn found(path: &Path) -> anyhow::Result<std::path::PathBuf> {
+    Ok(hub::resolve(path)?.path)
+}

@@ -1,0 +1,121 @@
+//! The exact prompt, live while it is typed: built on a thread of its own, the newest question only.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use guanaco_engine::prompt::Prompt;
+
+use super::compose::Composed;
+use super::settings::ChatSettings;
+use super::{Desk, Wake};
+use crate::checkpoint::Files;
+
+/// The prompt as it would be sent now.
+#[derive(Debug, Clone)]
+pub struct Previewed {
+    /// The prompt; why it cannot be built.
+    pub prompt: Result<Prompt, String>,
+    /// Older messages that were not looked at, as they cannot fit.
+    pub left_out: usize,
+    /// The conversation that it was built from; [`Prompt::dropped`] counts its messages.
+    pub composed: Composed,
+    /// Tokens of each source, alone.
+    pub source_tokens: Vec<usize>,
+    /// Tokens of prompt and answer together that the model has.
+    pub context: usize,
+}
+
+/// What the prompt depends on.
+#[derive(Clone, PartialEq)]
+struct Key {
+    version: u64,
+    draft: String,
+}
+
+struct Question {
+    composed: Composed,
+    settings: ChatSettings,
+    files: Arc<Files>,
+}
+
+/// The thread, and its last word.
+pub(super) struct Preview {
+    questions: Sender<Question>,
+    answers: Receiver<Previewed>,
+    asked: Option<Key>,
+    current: Option<Previewed>,
+}
+
+impl Preview {
+    pub(super) fn start(wake: Wake) -> std::io::Result<Self> {
+        let (questions, inbox) = channel::<Question>();
+        let (outbox, answers) = channel();
+        let run = move || {
+            while let Ok(mut question) = inbox.recv() {
+                // Those that have come meanwhile make the older ones void.
+                loop {
+                    match inbox.recv_timeout(Duration::ZERO) {
+                        Ok(newer) => question = newer,
+                        Err(RecvTimeoutError::Timeout) => break,
+                        Err(RecvTimeoutError::Disconnected) => return,
+                    }
+                }
+                if outbox.send(answer(question)).is_err() {
+                    return;
+                }
+                wake();
+            }
+        };
+        std::thread::Builder::new().name("guanaco prompt".to_owned()).spawn(run)?;
+        Ok(Self { questions, answers, asked: None, current: None })
+    }
+
+    /// Has the prompt built anew.
+    pub(super) fn forget(&mut self) {
+        self.asked = None;
+    }
+}
+
+fn answer(question: Question) -> Previewed {
+    let Question { composed, settings, files } = question;
+    let manner = composed.manner(&settings, &settings.sampler);
+    let prompt = manner.prompt(&composed.conversation, false, &files).map_err(|error| error.to_string());
+    let count = |text: &str| {
+        let ids = files.tokenizer.as_ref().and_then(|tokenizer| tokenizer.encode(text, false).ok());
+        ids.map_or(0, |ids| ids.len())
+    };
+    let source_tokens = settings.system.sources.iter().map(|source| count(&source.text)).collect();
+    Previewed { prompt, left_out: composed.left_out, source_tokens, context: files.max_seq_len, composed }
+}
+
+impl Desk {
+    /// Asks for the prompt anew where something that it depends on has changed, and takes what is finished. Only while somebody looks:
+    /// [`WindowSettings::prompt_panel`](super::settings::WindowSettings::prompt_panel).
+    pub(super) fn refresh_preview(&mut self) {
+        while let Ok(previewed) = self.preview.answers.try_recv() {
+            self.preview.current = Some(previewed);
+        }
+        let Some(model) = self.model.ready() else { return };
+        if !self.window.prompt_panel || self.answering.is_some() {
+            return;
+        }
+        let key = Key { version: self.chat.version, draft: self.chat.draft.clone() };
+        if self.preview.asked.as_ref() == Some(&key) {
+            return;
+        }
+        let question = Question {
+            composed: self.composed_draft(),
+            settings: self.chat.settings.clone(),
+            files: model.files.clone(),
+        };
+        // Without the thread there is no preview; it ends with the desk only.
+        let _ = self.preview.questions.send(question);
+        self.preview.asked = Some(key);
+    }
+
+    /// The prompt as it was when it was built last; None before the first time.
+    pub fn preview(&self) -> Option<&Previewed> {
+        self.preview.current.as_ref()
+    }
+}

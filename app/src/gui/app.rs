@@ -1,0 +1,321 @@
+//! The window's frame: pages on the left, the builder on the right, the page in the middle, news above it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use eframe::egui::{self, Key, KeyboardShortcut, Modifiers, Panel, Ui};
+
+use super::builder::Builder;
+use super::chat::ChatView;
+use super::gpu::GpuView;
+use super::library::LibraryView;
+use super::models::ModelsView;
+use super::nav::Nav;
+use super::page::Page;
+use super::text::{Locale, Texts};
+use super::{Start, fonts, settings, theme};
+use crate::desk::model::ModelState;
+use crate::desk::settings::WindowSettings;
+use crate::desk::{Desk, News};
+
+/// How long the window stays to save what is left when it is closed.
+const LAST_SAVE: Duration = Duration::from_secs(5);
+
+/// The largest file that is taken as a source.
+const MOST_SOURCE_BYTES: u64 = 4 << 20;
+
+/// The window.
+pub struct App {
+    folder: PathBuf,
+    start: Start,
+    t: Texts,
+    /// What is shown of the window's settings: fonts and colours follow when they change.
+    shown: Option<WindowSettings>,
+    inner: Inner,
+}
+
+/// The desk, or why there is none.
+enum Inner {
+    Desk(Box<Open>),
+    Closed(String),
+}
+
+struct Open {
+    desk: Desk,
+    page: Page,
+    nav: Nav,
+    chat: ChatView,
+    builder: Builder,
+    library: LibraryView,
+    models: ModelsView,
+    gpu: GpuView,
+    news: Vec<News>,
+}
+
+impl App {
+    /// The window on the store in `folder`.
+    pub fn new(ctx: &egui::Context, folder: PathBuf, start: &Start) -> Self {
+        let inner = open(ctx, &folder, start);
+        Self { start: start.clone(), folder, t: Texts::new(Locale::from_system()), shown: None, inner }
+    }
+
+    /// The desk, for tests.
+    pub fn desk(&mut self) -> Option<&mut Desk> {
+        match &mut self.inner {
+            Inner::Desk(open) => Some(&mut open.desk),
+            Inner::Closed(_) => None,
+        }
+    }
+
+    /// Makes language, fonts, colours and size what they are set to.
+    fn look(&mut self, ctx: &egui::Context) {
+        let Inner::Desk(open) = &self.inner else { return };
+        let settings = &open.desk.window;
+        if self.shown.as_ref() == Some(settings) {
+            return;
+        }
+        let locale = settings.locale.as_deref().and_then(Locale::from_tag).unwrap_or_else(Locale::from_system);
+        if self.shown.as_ref().is_none_or(|shown| shown.locale != settings.locale) {
+            self.t = Texts::new(locale);
+            fonts::install(ctx, locale);
+        }
+        theme::install(ctx, &settings.theme);
+        ctx.set_zoom_factor(settings.scale.clamp(0.5, 3.0));
+        self.shown = Some(settings.clone());
+    }
+}
+
+fn open(ctx: &egui::Context, folder: &std::path::Path, start: &Start) -> Inner {
+    let repaint = ctx.clone();
+    match Desk::open(folder, Arc::new(move || repaint.request_repaint())) {
+        Ok(mut desk) => {
+            if start.model.is_some() {
+                desk.choice.path.clone_from(&start.model);
+            }
+            if start.adapter.is_some() {
+                desk.choice.adapter.clone_from(&start.adapter);
+            }
+            desk.load();
+            Inner::Desk(Box::new(Open {
+                desk,
+                page: Page::default(),
+                nav: Nav::default(),
+                chat: ChatView::default(),
+                builder: Builder::default(),
+                library: LibraryView::default(),
+                models: ModelsView::default(),
+                gpu: GpuView::default(),
+                news: Vec::new(),
+            }))
+        }
+        Err(error) => Inner::Closed(error.to_string()),
+    }
+}
+
+impl eframe::App for App {
+    fn logic(&mut self, ctx: &egui::Context, _frame: &mut eframe::Frame) {
+        if let Inner::Desk(open) = &mut self.inner {
+            open.desk.poll();
+            open.news.append(&mut open.desk.news);
+            // What streams is saved in time though nothing else happens.
+            if open.desk.answering().is_some() {
+                ctx.request_repaint_after(Duration::from_millis(250));
+            }
+        }
+        self.look(ctx);
+    }
+
+    fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
+        match &mut self.inner {
+            Inner::Desk(open) => open.ui(ui, &self.t),
+            Inner::Closed(reason) => {
+                let again = closed(ui, reason, &self.t);
+                if again {
+                    self.inner = self::open(ui.ctx(), &self.folder, &self.start);
+                }
+            }
+        }
+    }
+
+    fn on_exit(&mut self) {
+        if let Inner::Desk(open) = &mut self.inner {
+            open.desk.leave(LAST_SAVE);
+        }
+    }
+}
+
+/// What is shown when the store cannot be opened; true to try again.
+fn closed(ui: &mut Ui, reason: &str, t: &Texts) -> bool {
+    let mut again = false;
+    egui::CentralPanel::default().show(ui, |ui| {
+        ui.vertical_centered(|ui| {
+            ui.add_space(ui.available_height() * 0.3);
+            ui.heading(t.get("common-not-open"));
+            ui.label(reason);
+            again = ui.button(t.get("common-retry")).clicked();
+        });
+    });
+    again
+}
+
+impl Open {
+    fn ui(&mut self, ui: &mut Ui, t: &Texts) {
+        self.keys(ui.ctx());
+        let narrow = ui.available_width() < 700.0;
+        Panel::left("nav").default_size(if narrow { 150.0 } else { 210.0 }).show(ui, |ui| {
+            self.nav.ui(ui, &mut self.desk, t, &mut self.page);
+        });
+        Panel::top("status").show(ui, |ui| self.status(ui, t));
+        if self.page == Page::Chat && self.desk.window.prompt_panel {
+            Panel::right("builder").default_size(if narrow { 200.0 } else { 320.0 }).show(ui, |ui| {
+                self.builder.ui(ui, &mut self.desk, t);
+            });
+        }
+        egui::CentralPanel::default().show(ui, |ui| match self.page {
+            Page::Chat => self.chat.ui(ui, &mut self.desk, t),
+            Page::Library => {
+                if self.library.ui(ui, &mut self.desk, t) {
+                    self.page = Page::Chat;
+                }
+            }
+            Page::Models => self.models.ui(ui, &mut self.desk, t),
+            Page::Gpu => self.gpu.ui(ui, &mut self.desk, t),
+            Page::Settings => settings::ui(ui, &mut self.desk, t),
+        });
+        self.dropped(ui.ctx());
+    }
+
+    /// Takes what was dropped on the window: models and LoRAs on their page, texts as sources.
+    fn dropped(&mut self, ctx: &egui::Context) {
+        let files = ctx.input_mut(|input| std::mem::take(&mut input.raw.dropped_files));
+        for file in files {
+            let path = file.path().to_owned();
+            let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+            let told = match extension.as_deref() {
+                Some("png" | "json" | "charx") => {
+                    self.library.drop_path(&mut self.desk, &path);
+                    self.page = Page::Library;
+                    Ok(())
+                }
+                Some("txt" | "md" | "markdown" | "text") => self.drop_text(&path),
+                _ => {
+                    self.models.drop_path(&mut self.desk, &path);
+                    self.page = Page::Models;
+                    Ok(())
+                }
+            };
+            if let Err(error) = told {
+                self.news.push(News::Failed(format!("{error:#}")));
+            }
+        }
+    }
+
+    fn drop_text(&mut self, path: &std::path::Path) -> anyhow::Result<()> {
+        let size = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
+        if size > MOST_SOURCE_BYTES {
+            anyhow::bail!(
+                "{}: a source of {size} bytes; expected at most {MOST_SOURCE_BYTES}, which is more than any context holds",
+                path.display()
+            );
+        }
+        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8 text", path.display()))?;
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        self.builder.drop_source(&mut self.desk, &name, text);
+        self.desk.window.prompt_panel = true;
+        self.page = Page::Chat;
+        Ok(())
+    }
+
+    fn keys(&mut self, ctx: &egui::Context) {
+        let command = |key| KeyboardShortcut::new(Modifiers::COMMAND, key);
+        let pressed = |key| ctx.input_mut(|input| input.consume_shortcut(&command(key)));
+        for (page, key) in Page::ALL.into_iter().zip([Key::Num1, Key::Num2, Key::Num3, Key::Num4, Key::Num5]) {
+            if pressed(key) {
+                self.page = page;
+            }
+        }
+        if pressed(Key::N) {
+            self.desk.new_chat();
+            self.page = Page::Chat;
+        }
+        if pressed(Key::F) {
+            self.chat.open_search();
+            self.page = Page::Chat;
+        }
+        if pressed(Key::P) {
+            self.desk.window.prompt_panel = !self.desk.window.prompt_panel;
+            self.desk.save_window();
+        }
+        let typing = ctx.egui_wants_keyboard_input();
+        if !typing && pressed(Key::Z) {
+            self.desk.undo();
+        }
+        if ctx.input(|input| input.key_pressed(Key::Escape)) && self.desk.answering().is_some() {
+            self.desk.stop();
+        }
+    }
+
+    /// The model, in a line; and what must be told.
+    fn status(&mut self, ui: &mut Ui, t: &Texts) {
+        ui.horizontal_wrapped(|ui| {
+            match &self.desk.model {
+                ModelState::None => drop(ui.label(t.get("model-none"))),
+                ModelState::Reading(load) => {
+                    ui.spinner();
+                    ui.label(t.with("model-reading", &[("name", load.name.as_str().into())]));
+                }
+                ModelState::Loading(load, opened) => {
+                    let share = opened.progress.done as f32 / (opened.progress.total.max(1)) as f32;
+                    let text = t.with("model-loading", &[("name", load.name.as_str().into())]);
+                    ui.add(egui::ProgressBar::new(share).desired_width(220.0).text(text));
+                    if ui.button(t.get("common-cancel")).clicked() {
+                        load.stop();
+                    }
+                }
+                ModelState::Ready(model) => {
+                    let device = &model.adapter.name;
+                    let names = [("name", model.files.name.as_str().into()), ("device", device.as_str().into())];
+                    ui.label(t.with("model-ready", &names));
+                    if model.adapter.is_cpu() {
+                        super::widgets::warning(ui, t.get("model-software"));
+                    }
+                    if !model.fallbacks.is_empty() {
+                        let count = t.with("model-fallbacks", &[("n", model.fallbacks.len().into())]);
+                        super::widgets::warning(ui, &count).on_hover_text(model.fallbacks.join("\n"));
+                    }
+                }
+                ModelState::Failed(reason) => drop(super::widgets::warning(ui, reason)),
+            }
+            if self.desk.can_undo() && ui.button(format!("↩ {}", t.get("common-undo"))).clicked() {
+                self.desk.undo();
+            }
+        });
+        if let Some(problem) = self.desk.save_problem() {
+            super::widgets::warning(ui, &t.with("common-save-problem", &[("reason", problem.as_str().into())]));
+        }
+        let mut told = None;
+        for (index, news) in self.news.iter().enumerate() {
+            ui.horizontal_wrapped(|ui| {
+                let text = match news {
+                    News::DeviceLost(reason) => t.with("model-device-lost", &[("reason", reason.as_str().into())]),
+                    News::Done(path) => format!("✔ {path}"),
+                    News::Failed(reason) => reason.clone(),
+                    News::Warning(what) => what.clone(),
+                };
+                match news {
+                    News::Done(_) => super::widgets::small(ui, text),
+                    _ => super::widgets::warning(ui, &text),
+                };
+                if super::widgets::icon_button(ui, "✖", t.get("common-close")).clicked() {
+                    told = Some(index);
+                }
+            });
+        }
+        if let Some(index) = told {
+            self.news.remove(index);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Every byte of the prompt, section by section, with what each takes of the context.
+
+use eframe::egui::{self, Color32, Frame, Label, Margin, RichText, Stroke, Ui};
+use guanaco_engine::prompt::{DropReason, Place, Preset, Prompt, Section, SectionKind};
+
+use crate::desk::{Desk, Previewed};
+use crate::gui::text::Texts;
+use crate::gui::theme::section_color;
+use crate::gui::widgets::{icon_button, small, warning};
+
+pub(super) fn ui(ui: &mut Ui, desk: &mut Desk, t: &Texts) {
+    frame(ui, desk, t);
+    ui.separator();
+    let Some(previewed) = desk.preview() else {
+        small(ui, t.get("prompt-no-model"));
+        return;
+    };
+    match &previewed.prompt {
+        Err(reason) => drop(warning(ui, reason)),
+        Ok(prompt) => {
+            account(ui, previewed, prompt, t);
+            for section in &prompt.sections {
+                show(ui, prompt, section, t);
+            }
+        }
+    }
+}
+
+/// The format, and how much history goes in.
+fn frame(ui: &mut Ui, desk: &mut Desk, t: &Texts) {
+    let settings = &mut desk.chat.settings;
+    ui.horizontal_wrapped(|ui| {
+        let label = ui.label(t.get("prompt-preset"));
+        egui::ComboBox::from_id_salt("preset")
+            .selected_text(settings.preset.name())
+            .show_ui(ui, |ui| {
+                for preset in Preset::ALL {
+                    ui.selectable_value(&mut settings.preset, preset, preset.name());
+                }
+            })
+            .response
+            .labelled_by(label.id);
+    });
+    ui.horizontal_wrapped(|ui| {
+        let mut limited = settings.history_tokens.is_some();
+        ui.checkbox(&mut limited, t.get("prompt-history-limit"));
+        let mut tokens = settings.history_tokens.unwrap_or(1024);
+        if limited {
+            let drag = ui.add(egui::DragValue::new(&mut tokens).range(0..=1_000_000).speed(8));
+            drag.on_hover_text(t.get("prompt-history-depth"));
+        }
+        settings.history_tokens = limited.then_some(tokens);
+    });
+}
+
+/// Tokens against the context, what was left out, what was quoted.
+fn account(ui: &mut Ui, previewed: &Previewed, prompt: &Prompt, t: &Texts) {
+    let tokens = prompt.ids.as_ref().map_or(0, Vec::len);
+    let share = tokens as f32 / previewed.context.max(1) as f32;
+    let numbers = [("n", tokens.into()), ("context", previewed.context.into())];
+    ui.horizontal(|ui| {
+        ui.add(
+            egui::ProgressBar::new(share)
+                .desired_width(ui.available_width() - 64.0)
+                .text(t.with("prompt-tokens-of", &numbers)),
+        );
+        if icon_button(ui, "📋", t.get("prompt-copy-all")).clicked() {
+            ui.ctx().copy_text(prompt.text.clone());
+        }
+    });
+    let dropped = prompt.dropped.len() + previewed.left_out;
+    if dropped > 0 {
+        let whole = |reason| prompt.dropped.iter().filter(|dropped| dropped.reason == reason).count();
+        let numbers = [
+            ("n", dropped.into()),
+            ("budget", (whole(DropReason::Budget) + previewed.left_out).into()),
+            ("depth", whole(DropReason::Depth).into()),
+            ("slot", whole(DropReason::NoSlot).into()),
+        ];
+        warning(ui, &t.with("prompt-dropped", &numbers));
+    }
+    for notice in &prompt.notices {
+        use guanaco_engine::prompt::NoticeKind;
+        if !matches!(notice.kind, NoticeKind::Dropped | NoticeKind::Neutralised) {
+            warning(ui, &notice.text);
+        }
+    }
+    for quoted in &prompt.neutralised {
+        let place = match quoted.place {
+            Place::Message(index) => t.with("prompt-place-message", &[("n", (index + 1).into())]),
+            Place::Source(index) => t.with("prompt-place-source", &[("n", (index + 1).into())]),
+            Place::Knowledge => t.get("prompt-place-knowledge").to_owned(),
+            Place::Character => t.get("prompt-place-character").to_owned(),
+        };
+        let words = [("marker", quoted.marker.as_str().into()), ("place", place.as_str().into())];
+        warning(ui, &t.with("prompt-neutralised", &words)).on_hover_text(t.get("prompt-neutralised-hint"));
+    }
+}
+
+fn show(ui: &mut Ui, prompt: &Prompt, section: &Section, t: &Texts) {
+    let Some(text) = prompt.text.get(section.start..section.end).filter(|text| !text.is_empty()) else { return };
+    let color = section_color(section.kind, ui.visuals().dark_mode);
+    Frame::new().stroke(Stroke::new(1.0, color)).inner_margin(Margin::same(4)).corner_radius(3).show(ui, |ui| {
+        ui.set_width(ui.available_width());
+        ui.horizontal(|ui| {
+            let tokens = section.tokens.map(|tokens| t.with("prompt-tokens", &[("n", tokens.into())]));
+            let title = format!("{} · {}", t.get(name(section.kind)), tokens.unwrap_or_default());
+            ui.label(RichText::new(title).small().strong().color(color));
+            if icon_button(ui, "📋", t.get("common-copy")).clicked() {
+                ui.ctx().copy_text(text.to_owned());
+            }
+        });
+        let shown = RichText::new(visible(text)).monospace().size(11.0).background_color(Color32::TRANSPARENT);
+        ui.add(Label::new(shown).selectable(true).wrap());
+    });
+    ui.add_space(2.0);
+}
+
+/// The key of a section's name.
+fn name(kind: SectionKind) -> &'static str {
+    match kind {
+        SectionKind::Frame => "prompt-section-frame",
+        SectionKind::History => "prompt-section-history",
+        SectionKind::System => "prompt-section-system",
+        SectionKind::Input => "prompt-section-input",
+        SectionKind::Reply => "prompt-section-reply",
+        SectionKind::Template => "prompt-section-template",
+    }
+}
+
+/// `text` with its line ends, and the spaces before them, made visible.
+fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len() + 16);
+    for line in text.split_inclusive('\n') {
+        let words = line.trim_end_matches(['\n', ' ']);
+        shown.push_str(words);
+        for c in line.get(words.len()..).unwrap_or_default().chars() {
+            shown.push_str(if c == '\n' { "⏎\n" } else { "␣" });
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_ends_and_spaces_before_them_are_seen() {
+        assert_eq!(visible("### Instruction: \na b\n\n"), "### Instruction:␣⏎\na b⏎\n⏎\n");
+        assert_eq!(visible("x "), "x␣");
+    }
+}

@@ -1,0 +1,213 @@
+//! One message: who says it, the text, how it was made, and what can be done with it.
+
+use eframe::egui::{self, Align, Color32, Frame, Layout, Margin, RichText, TextEdit, Ui};
+use egui_commonmark::{CommonMarkCache, CommonMarkViewer};
+use guanaco_engine::prompt::Role;
+
+use super::tokens::TokenView;
+use crate::desk::{Answering, Desk, SaveState};
+use crate::gui::text::Texts;
+use crate::gui::widgets::{chip, icon_button, small, warning};
+use crate::tree::{Node, NodeId, ReplyInfo};
+
+/// What is being done with messages.
+#[derive(Default)]
+pub(super) struct Message {
+    /// The message that is being edited, with its text so far.
+    editing: Option<(NodeId, String)>,
+    tokens: TokenView,
+}
+
+/// What a person asked for; done once everything is drawn.
+enum Act {
+    Regenerate,
+    GoOn,
+    Edit(String),
+    Swipe(isize),
+    Delete,
+    BranchOff,
+}
+
+impl Message {
+    pub(super) fn ui(&mut self, ui: &mut Ui, markdown: &mut CommonMarkCache, desk: &mut Desk, t: &Texts, id: NodeId) {
+        let Some(node) = desk.chat.tree.node(id) else { return };
+        let is_user = node.role == Role::User;
+        let answering = desk.answering().filter(|answering| answering.node == id);
+        let mut act = None;
+        let fill = if is_user { ui.visuals().faint_bg_color } else { Color32::TRANSPARENT };
+        Frame::new().fill(fill).inner_margin(Margin::symmetric(10, 6)).corner_radius(6).show(ui, |ui| {
+            ui.set_width(ui.available_width());
+            ui.label(RichText::new(speaker(node, desk, t)).strong());
+            match &mut self.editing {
+                Some((editing, text)) if *editing == id => act = edit(ui, text, t),
+                _ if self.tokens.is_open(id) => self.tokens.ui(ui, desk, t, id, &node.content),
+                _ if is_user => drop(ui.label(&node.content)),
+                _ => drop(CommonMarkViewer::new().show(ui, markdown, &node.content)),
+            }
+            if let Some(answering) = answering {
+                progress(ui, answering, t);
+            } else if let Some(info) = &node.reply {
+                facts(ui, node, info, t);
+            }
+            let footer = self.footer(ui, desk, t, node);
+            act = act.take().or(footer);
+        });
+        if let Some(act) = act {
+            self.act(desk, id, act);
+        }
+        if let Some((at, instead)) = self.tokens.take_branch(id) {
+            desk.branch(id, at, &instead);
+        }
+    }
+
+    /// The small buttons under a message.
+    fn footer(&mut self, ui: &mut Ui, desk: &Desk, t: &Texts, node: &Node) -> Option<Act> {
+        let id = node.id;
+        let mut act = None;
+        let busy = desk.answering().is_some();
+        ui.horizontal(|ui| {
+            ui.spacing_mut().item_spacing.x = 2.0;
+            let (index, count) = desk.chat.tree.siblings(id);
+            if count > 1 {
+                ui.add_enabled_ui(!busy, |ui| {
+                    if icon_button(ui, "◀", t.get("chat-previous")).clicked() {
+                        act = Some(Act::Swipe(-1));
+                    }
+                    small(ui, format!("{}/{count}", index + 1));
+                    if icon_button(ui, "▶", t.get("chat-next")).clicked() {
+                        act = Some(Act::Swipe(1));
+                    }
+                });
+            }
+            if icon_button(ui, "📋", t.get("common-copy")).clicked() {
+                ui.ctx().copy_text(node.content.clone());
+            }
+            ui.add_enabled_ui(!busy, |ui| {
+                if node.role == Role::Assistant && node.parent.is_some() {
+                    if icon_button(ui, "🔄", t.get("chat-regenerate")).clicked() {
+                        act = Some(Act::Regenerate);
+                    }
+                    if icon_button(ui, "⏩", t.get("chat-continue")).clicked() {
+                        act = Some(Act::GoOn);
+                    }
+                }
+                if icon_button(ui, "✏", t.get("chat-edit")).clicked() {
+                    self.editing = Some((id, node.content.clone()));
+                }
+                if icon_button(ui, "🔀", t.get("chat-branch")).clicked() {
+                    act = Some(Act::BranchOff);
+                }
+                if icon_button(ui, "🗑", t.get("chat-delete")).clicked() {
+                    act = Some(Act::Delete);
+                }
+            });
+            if node.reply.is_some() && icon_button(ui, "🔍", t.get("chat-tokens")).clicked() {
+                self.tokens.toggle(id);
+            }
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| match desk.save_state(id) {
+                SaveState::Saved => drop(small(ui, "✔").on_hover_text(t.get("chat-saved"))),
+                SaveState::Saving => drop(small(ui, t.get("chat-saving"))),
+            });
+        });
+        act
+    }
+
+    fn act(&mut self, desk: &mut Desk, id: NodeId, act: Act) {
+        match act {
+            Act::Regenerate => desk.regenerate(id),
+            Act::GoOn => desk.go_on(id),
+            Act::Edit(text) => {
+                self.editing = None;
+                if !text.trim().is_empty() {
+                    desk.edit(id, &text);
+                }
+            }
+            Act::Swipe(by) => desk.swipe(id, by),
+            Act::Delete => desk.delete(id),
+            Act::BranchOff => desk.branch_off(id),
+        }
+    }
+}
+
+/// Who says it.
+fn speaker(node: &Node, desk: &Desk, t: &Texts) -> String {
+    match (&node.name, node.role) {
+        (Some(name), _) => name.clone(),
+        (None, Role::User) if !desk.chat.settings.user_name.is_empty() => desk.chat.settings.user_name.clone(),
+        (None, Role::User) => t.get("chat-you").to_owned(),
+        (None, _) => t.get("chat-assistant").to_owned(),
+    }
+}
+
+/// The field in which a message is changed.
+fn edit(ui: &mut Ui, text: &mut String, t: &Texts) -> Option<Act> {
+    let field = ui.add(TextEdit::multiline(text).desired_width(f32::INFINITY));
+    field.on_hover_text(t.get("chat-edit"));
+    let mut act = None;
+    ui.horizontal(|ui| {
+        if ui.button(t.get("chat-edit-done")).clicked() {
+            act = Some(Act::Edit(text.clone()));
+        }
+        if ui.button(t.get("common-cancel")).clicked() || ui.input(|input| input.key_pressed(egui::Key::Escape)) {
+            act = Some(Act::Edit(String::new()));
+        }
+    });
+    act
+}
+
+/// How far an answer is.
+fn progress(ui: &mut Ui, answering: &Answering, t: &Texts) {
+    let prefill = answering.prefill;
+    ui.horizontal(|ui| {
+        ui.spinner();
+        if answering.n_tokens == 0 {
+            let numbers =
+                [("done", prefill.done.into()), ("new", prefill.new.into()), ("cached", prefill.cached.into())];
+            small(ui, t.with("chat-reading", &numbers));
+        } else {
+            let speed = answering.tok_per_s().map(|speed| format!("{speed:.1}")).unwrap_or_default();
+            small(ui, t.with("chat-writing", &[("n", answering.n_tokens.into()), ("speed", speed.as_str().into())]));
+        }
+    });
+}
+
+/// How an answer was made.
+fn facts(ui: &mut Ui, node: &Node, info: &ReplyInfo, t: &Texts) {
+    ui.horizontal_wrapped(|ui| {
+        for keyword in &info.keywords {
+            let explained = match keyword.as_str() {
+                "NO IDEA" => "chat-keyword-no-idea",
+                "FORBIDDEN" => "chat-keyword-forbidden",
+                _ => "chat-keyword-sfw",
+            };
+            chip(ui, keyword).on_hover_text(t.get(explained));
+        }
+        let mut parts = Vec::new();
+        if let Some(speed) = info.tok_per_s {
+            parts.push(t.with("chat-speed", &[("speed", format!("{speed:.1}").as_str().into())]));
+        }
+        if let Some(ms) = info.first_token_ms {
+            let seconds = format!("{:.2}", ms as f64 / 1000.0);
+            parts.push(t.with("chat-first-token", &[("seconds", seconds.as_str().into())]));
+        }
+        if info.cached + info.new > 0 {
+            parts.push(t.with("chat-cached", &[("cached", info.cached.into()), ("new", info.new.into())]));
+        }
+        parts.push(t.with("chat-seed", &[("seed", info.seed.to_string().as_str().into())]));
+        small(ui, parts.join(" · ")).on_hover_text(&info.model);
+        if !info.dropped.is_empty() {
+            let count = t.with("chat-dropped", &[("n", info.dropped.len().into())]);
+            small(ui, count).on_hover_text(info.dropped.join("\n"));
+        }
+        match info.finish.as_deref() {
+            _ if !node.complete => drop(warning(ui, t.get("chat-incomplete"))),
+            Some("max-tokens") => drop(small(ui, t.get("chat-cut-limit"))),
+            Some("context-full") => drop(warning(ui, t.get("chat-cut-context"))),
+            Some("stopped") => drop(small(ui, t.get("chat-stopped"))),
+            _ => {}
+        }
+    });
+    if !info.sourced {
+        warning(ui, t.get("chat-no-source"));
+    }
+}

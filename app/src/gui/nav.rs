@@ -1,0 +1,122 @@
+//! The left side: the pages, and the list of chats.
+
+use eframe::egui::{self, Align, Layout, ScrollArea, TextEdit, Ui};
+
+use super::page::Page;
+use super::text::Texts;
+use crate::desk::Desk;
+use crate::store::ChatId;
+
+/// What the left side remembers.
+#[derive(Debug, Default)]
+pub(super) struct Nav {
+    filter: String,
+    /// The chat that is being renamed, with its title so far.
+    renaming: Option<(ChatId, String)>,
+    /// The field for that has just appeared.
+    focus: bool,
+    /// The chat that is to be deleted when that is confirmed.
+    deleting: Option<ChatId>,
+}
+
+impl Nav {
+    pub(super) fn ui(&mut self, ui: &mut Ui, desk: &mut Desk, t: &Texts, page: &mut Page) {
+        ui.add_space(6.0);
+        for each in Page::ALL {
+            let (icon, key) = each.label();
+            let label = ui.selectable_label(*page == each, format!("{icon}  {}", t.get(key)));
+            if label.clicked() {
+                *page = each;
+            }
+        }
+        ui.separator();
+        ui.horizontal(|ui| {
+            if ui.button(format!("➕ {}", t.get("chat-new"))).clicked() {
+                desk.new_chat();
+                *page = Page::Chat;
+            }
+        });
+        let hint = t.get("chat-list-filter");
+        ui.add(TextEdit::singleline(&mut self.filter).hint_text(hint).desired_width(f32::INFINITY)).on_hover_text(hint);
+        self.chats(ui, desk, t, page);
+        self.confirm(ui.ctx(), desk, t);
+    }
+
+    fn chats(&mut self, ui: &mut Ui, desk: &mut Desk, t: &Texts, page: &mut Page) {
+        let filter = self.filter.to_lowercase();
+        let shown: Vec<(ChatId, String)> = desk
+            .chats
+            .iter()
+            .filter(|chat| filter.is_empty() || chat.title.to_lowercase().contains(&filter))
+            .map(|chat| (chat.id, chat.title.clone()))
+            .collect();
+        let height = ui.spacing().interact_size.y;
+        ScrollArea::vertical().id_salt("chats").auto_shrink(false).show_rows(ui, height, shown.len(), |ui, rows| {
+            for (id, title) in shown.get(rows).unwrap_or_default() {
+                self.chat(ui, desk, t, page, *id, title);
+            }
+        });
+    }
+
+    fn chat(&mut self, ui: &mut Ui, desk: &mut Desk, t: &Texts, page: &mut Page, id: ChatId, title: &str) {
+        if let Some((renaming, text)) = &mut self.renaming
+            && *renaming == id
+        {
+            let edit =
+                ui.add(TextEdit::singleline(text).desired_width(f32::INFINITY)).on_hover_text(t.get("chat-rename"));
+            if ui.input(|input| input.key_pressed(egui::Key::Escape)) {
+                self.renaming = None;
+            } else if edit.lost_focus() {
+                let title = std::mem::take(text);
+                self.renaming = None;
+                desk.rename_chat(id, title);
+            } else if std::mem::take(&mut self.focus) {
+                edit.request_focus();
+            }
+            return;
+        }
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            let menu = ui.menu_button("⋯", |ui| {
+                if ui.button(t.get("chat-rename")).clicked() {
+                    self.renaming = Some((id, title.to_owned()));
+                    self.focus = true;
+                    ui.close();
+                }
+                if ui.button(t.get("chat-delete-chat")).clicked() {
+                    self.deleting = Some(id);
+                    ui.close();
+                }
+            });
+            let name = t.with("chat-menu-of", &[("title", title.into())]);
+            menu.response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, &name));
+            ui.with_layout(Layout::left_to_right(Align::Center).with_main_justify(true), |ui| {
+                let label = egui::Button::selectable(desk.chat.id == id, title).truncate();
+                let response = ui.add(label);
+                if response.clicked() {
+                    desk.open_chat(id);
+                    *page = Page::Chat;
+                }
+            });
+        });
+    }
+
+    fn confirm(&mut self, ctx: &egui::Context, desk: &mut Desk, t: &Texts) {
+        let Some(id) = self.deleting else { return };
+        let title = desk.chats.iter().find(|chat| chat.id == id).map(|chat| chat.title.clone()).unwrap_or_default();
+        let modal = egui::Modal::new(egui::Id::unique("delete-chat")).show(ctx, |ui| {
+            ui.label(t.with("chat-delete-question", &[("title", title.as_str().into())]));
+            ui.horizontal(|ui| {
+                if ui.button(t.get("common-delete")).clicked() {
+                    desk.delete_chat(id);
+                    self.deleting = None;
+                }
+                if ui.button(t.get("common-cancel")).clicked() {
+                    self.deleting = None;
+                }
+            });
+        });
+        if modal.should_close() {
+            self.deleting = None;
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Lorebooks: which entries take part, why, and what the budget leaves.
+
+use std::time::Instant;
+
+use anyhow::ensure;
+use guanaco::cards::lorebook::{Scan, activate};
+use guanaco::cards::macros::Values;
+use guanaco::cards::{Card, LoreAccount, Lorebook, Place, Why};
+use guanaco_tests::{Outcome, Suite};
+use serde_json::{Value, json};
+
+pub(crate) fn cases(suite: &mut Suite) {
+    suite.case("lore: keys, second keys, case, constants, patterns", keys);
+    suite.case("lore: depth, recursion and hidden keys", depth);
+    suite.case("lore: order, budget and priority", budget);
+    suite.case("lore: decorators", decorators);
+    suite.case("lore: hostile patterns and long texts end in time", in_time);
+}
+
+fn words(text: &str) -> usize {
+    text.split_whitespace().count()
+}
+
+fn scan(book: Value, messages: &[&str], greeting: Option<usize>) -> anyhow::Result<LoreAccount> {
+    let card =
+        json!({ "spec": "chara_card_v3", "spec_version": "3.0", "data": { "name": "Ava", "character_book": book } });
+    let card = Card::from_json(&card.to_string())?;
+    let Some(book) = Lorebook::of(&card) else { anyhow::bail!("no book") };
+    let values = Values { char: "Ava", user: "Bo", ..Values::default() };
+    let replies = messages.len() / 2;
+    Ok(activate(&book, &Scan { messages, replies, greeting, values, limit: None, count: &words }))
+}
+
+fn active(book: Value, messages: &[&str]) -> anyhow::Result<Vec<String>> {
+    Ok(scan(book, messages, None)?.active.into_iter().map(|entry| entry.content).collect())
+}
+
+/// A book of one entry, whose content is `x`.
+fn one(entry: Value) -> Value {
+    let mut entry = entry;
+    if entry.get("content").is_none() {
+        entry["content"] = json!("x");
+    }
+    json!({ "entries": [entry] })
+}
+
+fn keys() -> Outcome {
+    let table = [
+        (json!({ "keys": ["dragon"] }), "A DRAGON!", true),
+        (json!({ "keys": ["dragon"], "case_sensitive": true }), "A DRAGON!", false),
+        (json!({ "keys": ["Größe"] }), "GRÖSSE größe", true),
+        (json!({ "keys": ["竜"] }), "竜の山", true),
+        (json!({ "keys": ["", " "] }), "anything", false),
+        (json!({ "keys": ["{{user}}'s hat"] }), "bo's hat", true),
+        (json!({ "keys": ["a"], "enabled": false }), "a", false),
+        (json!({ "keys": ["a"], "content": "" }), "a", false),
+        (json!({ "keys": [], "constant": true }), "b", true),
+        (json!({ "keys": ["a"], "secondary_keys": ["z"], "selective": true }), "a b", false),
+        (json!({ "keys": ["a"], "secondary_keys": ["z", "b"], "selective": true }), "a b", true),
+        (json!({ "keys": ["a"], "secondary_keys": ["z"], "selective": false }), "a b", true),
+        (json!({ "keys": ["/dr[ao]gon\\b/i"], "use_regex": true }), "Drogon.", true),
+        (json!({ "keys": ["a", "/(?=x)/"], "use_regex": true }), "a", false),
+        (json!({ "keys": ["(a)\\1"], "use_regex": true }), "aa", false),
+        (json!({ "keys": ["{{char}}!"], "use_regex": true }), "ava!", true),
+    ];
+    for (entry, text, expected) in table {
+        let found = active(one(entry.clone()), &["hi", text])?;
+        ensure!(found.is_empty() != expected, "{entry} in {text:?}: {found:?}");
+    }
+    let account = scan(one(json!({ "keys": ["q", "a"], "secondary_keys": ["b"], "selective": true })), &["a b"], None)?;
+    ensure!(account.active[0].why == Why::Key { key: "a".into(), secondary: Some("b".into()) });
+    ensure!(account.active[0].name == "q" && account.entries == 1 && account.tokens == 1);
+    let account = scan(one(json!({ "keys": ["(?!a)"], "use_regex": true, "name": "odd" })), &["a"], None)?;
+    ensure!(account.notes.len() == 1 && account.notes[0].contains("\"odd\""), "{:?}", account.notes);
+    Ok(())
+}
+
+fn depth() -> Outcome {
+    let book = |depth: u64| json!({ "scan_depth": depth, "entries": [{ "keys": ["old"], "content": "x" }] });
+    let messages = ["old", "b", "c"];
+    ensure!(active(book(2), &messages)?.is_empty() && active(book(3), &messages)?.len() == 1);
+    ensure!(active(book(0), &["old"])?.is_empty() && active(book(99), &["old"])?.len() == 1);
+    let chain = |recursive: bool| {
+        json!({ "scan_depth": 1, "recursive_scanning": recursive, "entries": [
+            { "keys": ["third"], "content": "Third." },
+            { "keys": ["second"], "content": "Second leads to third." },
+            { "keys": ["first"], "content": "First leads to {{hidden_key:second}}all.{{comment: never}}" },
+            { "keys": ["never"], "content": "Never." },
+        ] })
+    };
+    ensure!(active(chain(false), &["the first"])? == ["First leads to all."]);
+    let account = scan(chain(true), &["the first"], None)?;
+    let names: Vec<_> = account.active.iter().map(|entry| entry.name.as_str()).collect();
+    ensure!(names == ["third", "second", "first"], "{names:?}");
+    ensure!(account.active[0].why == Why::Entry { key: "third".into(), entry: "second".into() });
+    ensure!(account.active[1].why == Why::Entry { key: "second".into(), entry: "first".into() });
+    Ok(())
+}
+
+fn budget() -> Outcome {
+    let entry = |content: &str, order: i64, priority: Option<i64>| {
+        let mut entry = json!({ "keys": ["k"], "content": content, "insertion_order": order });
+        if let Some(priority) = priority {
+            entry["priority"] = json!(priority);
+        }
+        entry
+    };
+    let entries = [
+        entry("c c", 30, Some(1)),
+        entry("a a", 10, Some(5)),
+        entry("@@ignore_on_max_context\nfirst gone", 1, Some(100)),
+        entry("b b", 20, Some(3)),
+        json!({ "keys": ["k"], "content": "front", "insertion_order": 99, "priority": 50, "position": "before_char" }),
+    ];
+    let run = |budget: u64| scan(json!({ "token_budget": budget, "entries": entries.to_vec() }), &["k"], None);
+    let contents = |account: &LoreAccount| account.active.iter().map(|e| e.content.clone()).collect::<Vec<_>>();
+    let all = run(100)?;
+    ensure!(
+        contents(&all) == ["front", "first gone", "a a", "b b", "c c"] && all.tokens == 9 && all.dropped.is_empty()
+    );
+    ensure!(all.active[0].place == Place::BeforeChar && all.active[1].place == Place::AfterChar);
+    let seven = run(7)?;
+    ensure!(contents(&seven) == ["front", "a a", "b b", "c c"] && seven.tokens == 7);
+    let five = run(5)?;
+    ensure!(contents(&five) == ["front", "a a", "b b"] && five.dropped.len() == 2, "{five:?}");
+    ensure!(five.dropped.iter().map(|e| e.content.as_str()).collect::<Vec<_>>() == ["first gone", "c c"]);
+    let none = run(0)?;
+    ensure!(none.active.is_empty() && none.dropped.len() == 5 && none.tokens == 0 && none.budget == 0);
+    // Without priorities the order decides what goes.
+    let plain = json!({ "token_budget": 2, "entries": [entry("low low", 1, None), entry("high high", 2, None)] });
+    ensure!(active(plain, &["k"])? == ["high high"]);
+    Ok(())
+}
+
+fn decorators() -> Outcome {
+    let with = |lines: &str| one(json!({ "keys": ["key"], "content": format!("{lines}\n\nLore.") }));
+    let messages = ["key", "reply", "more", "reply", "end"];
+    for (lines, expected) in [
+        ("@@activate_only_after 2", true),
+        ("@@activate_only_after 3", false),
+        ("@@activate_only_every 2", true),
+        ("@@activate_only_every 3", false),
+        ("@@scan_depth 4", false),
+        ("@@scan_depth 5", true),
+        ("@@dont_activate", false),
+        ("@@dont_activate\n@@activate", true),
+        ("@@additional_keys nothing, end", true),
+        ("@@additional_keys end\n@@additional_keys nothing", false),
+        ("@@exclude_keys nothing,END", false),
+        ("@@exclude_keys nothing", true),
+        ("@@is_greeting 1", true),
+        ("@@is_greeting 0", false),
+        ("@@unknown\n@@@dont_activate", false),
+        ("@@scan_depth 5\n@@@dont_activate", true),
+    ] {
+        let account = scan(with(lines), &messages, Some(1))?;
+        ensure!(account.active.is_empty() != expected, "{lines}");
+        ensure!(account.active.iter().all(|entry| entry.content == "Lore."), "{lines}: {account:?}");
+    }
+    let activated = scan(one(json!({ "keys": [], "content": "@@activate\nx" })), &[], None)?;
+    ensure!(activated.active[0].why == Why::Decorator);
+    for (lines, place) in [
+        ("@@position before_desc", Place::BeforeDescription),
+        ("@@position after_desc\n@@depth 3", Place::AfterDescription),
+        ("@@position personality", Place::Personality),
+        ("@@position scenario", Place::Scenario),
+        ("@@position nowhere\n@@@position scenario", Place::Scenario),
+        ("@@depth 2", Place::AfterChar),
+    ] {
+        let account = scan(with(lines), &messages, None)?;
+        ensure!(account.active[0].place == place, "{lines}: {account:?}");
+    }
+    let account = scan(with("@@depth 2\n@@role assistant\n@@instruct_depth 4"), &messages, None)?;
+    let notes = account.notes.join(" ");
+    ensure!(notes.contains("inside of the history") && notes.contains("@@role") && notes.contains("@@instruct_depth"));
+    Ok(())
+}
+
+fn in_time() -> Outcome {
+    let long = "a".repeat(4 << 20) + "!";
+    let patterns = ["(a+)+$", "^(a|aa)+$", "(a*)*b", "(.*a){12}b", "/(x+x+)+y/i"];
+    let entries: Vec<_> = (0..2_000)
+        .map(|n| json!({ "keys": [patterns[n % patterns.len()]], "content": "x", "use_regex": true }))
+        .collect();
+    let begun = Instant::now();
+    let account = scan(json!({ "entries": entries }), &[&long], None)?;
+    let regexes = begun.elapsed();
+    ensure!(regexes.as_secs() < 15, "{regexes:?}");
+    ensure!(account.notes.iter().any(|note| note.contains("more than 200 patterns")) && account.notes.len() < 30);
+    let entries: Vec<_> = (0..10_000)
+        .map(|n| json!({ "keys": (0..30).map(|k| format!("{}b{n}_{k}", "a".repeat(10))).collect::<Vec<_>>(), "content": "x" }))
+        .collect();
+    let begun = Instant::now();
+    let messages: Vec<&str> = std::iter::repeat_n(&long[..4000], 10_000).collect();
+    let account =
+        scan(json!({ "entries": entries, "scan_depth": 10_000, "recursive_scanning": true }), &messages, None)?;
+    let keys = begun.elapsed();
+    ensure!(keys.as_secs() < 15 && account.active.is_empty(), "{keys:?}");
+    // Every entry brings in the next.
+    let entries: Vec<_> =
+        (0..10_000).map(|n| json!({ "keys": [format!("k{n}.")], "content": format!("k{}.", n + 1) })).collect();
+    let begun = Instant::now();
+    scan(json!({ "entries": entries, "recursive_scanning": true, "token_budget": 1_000_000 }), &["k0."], None)?;
+    let chain = begun.elapsed();
+    ensure!(chain.as_secs() < 15, "{chain:?}");
+    println!(
+        "cards: 2,000 hostile patterns on 4 MiB in {regexes:?}, 300,000 keys in {keys:?}, a chain of 10,000 in {chain:?}"
+    );
+    Ok(())
+}
