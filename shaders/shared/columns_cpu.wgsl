@@ -1,5 +1,13 @@
 // columns for software Vulkan: the tile of matmul_cpu with half of its tokens. A lane holds words of eight rows and of one token
-// (two with subgroups of four), whose values go around by subgroupBroadcast.
+// (two with subgroups of four), whose values go around by subgroupBroadcast: 8 + 2 loads of 16 bytes serve up to 512 multiply-adds
+// of a lane, where matvec makes 10 for 64.
+//
+// Predicted: as the loads and conversions of weights are what a matvec pays for, eight tokens for 1.5 matvecs. Measured (CPU time,
+// interleaved, Mesa 22.3.6, 256 bits, a busy machine), in units of matvec, which has i64: two to eight tokens 1.4 to 1.5 at
+// 2048 x 2048, 0.9 at 2304 x 768, 1.2 to 1.3 at 768 x 2048 (matmul with eight: 2.7, 1.7, 1.9). A token more costs next to nothing, so
+// that fewer than five are not worth a text of their own.
+// Without i64 (see rows_half): 1.7 to 2.0, 1.2, 1.7. Walking the columns as columns_gpu does: two tokens 2.2, four 2.8, eight 4.0,
+// since each token is two more loads a lane. Rows whose length is no power of two: the same, so that it is not the cache.
 override WORKGROUP: u32 = 8;
 
 @compute @workgroup_size(WORKGROUP)
