@@ -1,8 +1,9 @@
 //! What a person does with chats and messages.
 
-use guanaco_engine::prompt::Role;
+use guanaco_engine::prompt::{Language, Role};
 
 use super::chat::{OpenChat, SaveState};
+use super::settings::ChatSettings;
 use super::{Desk, News, setting};
 use crate::store::{Change, ChatId};
 use crate::tree::{NewNode, NodeId};
@@ -12,7 +13,24 @@ impl Desk {
     pub fn new_chat(&mut self) {
         self.stop();
         self.settle();
-        self.chat = OpenChat::new(&self.store, setting(&self.store, "new-chat"));
+        self.chat = OpenChat::new(&self.store, self.new_settings());
+    }
+
+    /// What a new chat is made with.
+    fn new_settings(&self) -> ChatSettings {
+        match self.store.setting("new-chat") {
+            Some(_) => setting(&self.store, "new-chat"),
+            None => ChatSettings { language: self.language, ..ChatSettings::default() },
+        }
+    }
+
+    /// Says which language the interface has: that of new chats, and of the open one when nothing was said in it.
+    pub fn set_language(&mut self, language: Language) {
+        self.language = language;
+        if self.chat.is_empty() && self.store.setting("new-chat").is_none() {
+            self.chat.settings.language = language;
+            self.chat.touch();
+        }
     }
 
     /// Opens the chat `id`.
@@ -56,7 +74,7 @@ impl Desk {
         if self.chat.id == id {
             self.stop();
             self.answering = None;
-            self.chat = OpenChat::new(&self.store, setting(&self.store, "new-chat"));
+            self.chat = OpenChat::new(&self.store, self.new_settings());
         }
         self.saver.save(vec![Change::DeleteChat(id)]);
         self.chats.retain(|chat| chat.id != id);

@@ -26,6 +26,7 @@ pub use answer::{Answering, Prefill};
 pub use chat::{OpenChat, SaveState};
 use guanaco_engine::Error;
 use guanaco_engine::model::LoadProgress;
+use guanaco_engine::prompt::Language;
 pub use preview::Previewed;
 use serde::de::DeserializeOwned;
 
@@ -68,6 +69,8 @@ pub struct Desk {
     wake: Wake,
     /// The window's settings; [`Desk::save_window`] keeps them.
     pub window: WindowSettings,
+    /// The language of the builder's words in new chats, until somebody keeps another as the default.
+    pub language: Language,
     /// Which model is to be loaded; [`Desk::load`] takes it.
     pub choice: ModelChoice,
     /// Where the model is.
@@ -120,6 +123,7 @@ impl Desk {
             job: None,
             program,
             window: setting(&store, "window"),
+            language: Language::default(),
             choice: setting(&store, "model"),
             chats: store.chats()?,
             chat: OpenChat::new(&store, setting(&store, "new-chat")),

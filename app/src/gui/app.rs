@@ -71,19 +71,20 @@ impl App {
 
     /// Makes language, fonts, colours and size what they are set to.
     fn look(&mut self, ctx: &egui::Context) {
-        let Inner::Desk(open) = &self.inner else { return };
-        let settings = &open.desk.window;
-        if self.shown.as_ref() == Some(settings) {
+        let Inner::Desk(open) = &mut self.inner else { return };
+        let settings = open.desk.window.clone();
+        if self.shown.as_ref() == Some(&settings) {
             return;
         }
         let locale = settings.locale.as_deref().and_then(Locale::from_tag).unwrap_or_else(Locale::from_system);
         if self.shown.as_ref().is_none_or(|shown| shown.locale != settings.locale) {
             self.t = Texts::new(locale);
             fonts::install(ctx, locale);
+            open.desk.set_language(locale.language());
         }
         theme::install(ctx, &settings.theme);
         ctx.set_zoom_factor(settings.scale.clamp(0.5, 3.0));
-        self.shown = Some(settings.clone());
+        self.shown = Some(settings);
     }
 }
 

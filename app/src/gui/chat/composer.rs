@@ -49,10 +49,6 @@ impl Composer {
         let focused = ui.memory(|memory| memory.has_focus(id));
         let sends = ui.input(|input| self.enter.sends(&input.events)) && focused;
         let answering = desk.answering().is_some();
-        if sends && !answering {
-            // Before the field takes the key for a line end.
-            desk.send();
-        }
         self.speakers(ui, desk, t);
         ui.horizontal(|ui| {
             let room = ui.available_width() - 110.0;
@@ -68,6 +64,10 @@ impl Composer {
                 let response = ui.add(edit);
                 if !std::mem::replace(&mut self.focused, true) {
                     response.request_focus();
+                }
+                // Behind the field: on a slow machine the last letters come in the same frame as Enter.
+                if sends && !answering {
+                    desk.send();
                 }
                 response.widget_info(|| {
                     let mut info =
