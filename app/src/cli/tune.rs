@@ -148,11 +148,11 @@ impl Line {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.adapter)?;
-        writeln!(f, "\n{:12} {:24} {:>10} {:>10} {:>10}", "kernel", "launch", "µs", "min", "max")?;
+        writeln!(f, "\n{:16} {:24} {:>10} {:>10} {:>10}", "kernel", "launch", "µs", "min", "max")?;
         for line in &self.kernels {
             for tried in &line.candidates {
                 let name = if tried.launch == line.before { line.kernel } else { "" };
-                write!(f, "{name:12} {:24}", tried.launch)?;
+                write!(f, "{name:16} {:24}", tried.launch)?;
                 match (&tried.seconds, &tried.failure) {
                     (Some(seconds), _) => {
                         for value in [seconds.median, seconds.min, seconds.max] {

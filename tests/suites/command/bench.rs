@@ -1,4 +1,5 @@
-//! `guanaco bench` and `guanaco tune` from the outside: what they keep, and what they make of what was kept.
+//! `guanaco bench` and `guanaco tune` from the outside: what they keep, and what they make of what was kept; and drafts, which only make
+//! a reply sooner.
 
 use std::path::Path;
 
@@ -6,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use guanaco_tests::{Outcome, Suite};
 use serde_json::Value;
 
-use super::{command, fail, run, succeed, text};
+use super::{command, fail, json, run, succeed, text};
 
 const LINUX: &str = "the user's folders are set by variables on Linux alone";
 
@@ -21,6 +22,7 @@ pub(super) fn cases(suite: &mut Suite) {
             suite.skip(name, LINUX);
         }
     }
+    suite.case("generate: drafts change no token", drafts);
     suite.case("bench: a file to compare with that is none", || {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("before.json").display().to_string();
@@ -31,6 +33,39 @@ pub(super) fn cases(suite: &mut Suite) {
         ensure!(error.contains("guanaco bench --json") && !error.contains("nosuchgpu"), "{error}");
         Ok(())
     });
+}
+
+/// With `--prompt-lookup` a reply is the same, and says how many drafted tokens held.
+fn drafts() -> Outcome {
+    const SYSTEM: &str = "Talvi Renn keeps the lighthouse of Orrin.";
+    const PLAIN: [&str; 9] = [
+        "generate",
+        "--json",
+        "--greedy",
+        "--chat",
+        "--system",
+        SYSTEM,
+        "--prompt",
+        "Who keeps the lighthouse?",
+        "-n32",
+    ];
+    let plain = json(&PLAIN)?;
+    ensure!(plain["drafted"] == 0 && plain["accepted"] == 0, "{plain}");
+    for flag in ["--prompt-lookup", "--prompt-lookup=2"] {
+        let fast = json(&[&PLAIN[..], &[flag]].concat())?;
+        ensure!(fast["ids"] == plain["ids"] && fast["finish"] == plain["finish"], "{fast}, expected {plain}");
+        let [drafted, accepted] = ["drafted", "accepted"].map(|key| fast[key].as_u64().unwrap_or(u64::MAX));
+        ensure!(drafted > 0 && accepted <= drafted, "{fast}");
+    }
+    let drawn =
+        ["generate", "--json", "--ids", "1,5,6,5,6,5", "--ignore-eos", "-n24", "--sampling", "guanaco", "--seed", "4"];
+    let fast = json(&[&drawn[..], &["--prompt-lookup=7"]].concat())?;
+    ensure!(fast["ids"] == json(&drawn)?["ids"] && fast["drafted"].as_u64() > Some(0), "{fast}");
+    let error = fail(&run(&["generate", "--ids", "1", "--prompt-lookup=8"])?, 2)?;
+    ensure!(error.contains("1..=7"), "{error}");
+    let error = fail(&run(&["generate", "--ids", "1", "--prompt-lookup", "--num-beams", "2"])?, 1)?;
+    ensure!(error.contains("draft_tokens"), "{error}");
+    Ok(())
 }
 
 /// stdout and stderr of a run with the user's folders in `home`.
