@@ -193,6 +193,19 @@ fn restart() -> Outcome {
     let mut hands = Hands::new()?;
     hands.say("Remember this.")?;
     let before: Vec<_> = hands.path().iter().map(|node| (node.id, node.content.clone())).collect();
+    // Out as a file and in again: another chat with the same messages.
+    let folder = tempfile::tempdir()?;
+    let id = hands.desk().chat.id;
+    for kind in guanaco::desk::files::ChatFile::ALL {
+        hands.desk().export_chat(id, kind, ("You", "It"), &folder.path().join(format!("chat.{}", kind.extension())))?;
+    }
+    ensure!(std::fs::read_to_string(folder.path().join("chat.md"))?.contains("**You**"));
+    hands.desk().import_chat(&folder.path().join("chat.json"))?;
+    ensure!(
+        hands.desk().chat.id != id
+            && hands.path().iter().map(|node| &node.content).eq(before.iter().map(|(_, text)| text))
+    );
+    ensure!(hands.desk().import_chat(&folder.path().join("chat.txt")).is_err());
     let mut hands = hands.restart()?;
     let after: Vec<_> = hands.path().iter().map(|node| (node.id, node.content.clone())).collect();
     ensure!(before == after, "{before:?} {after:?}");

@@ -170,14 +170,7 @@ impl Desk {
                 card.to_charx(&assets)?
             }
         };
-        // Whole or not at all.
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let write = || -> std::io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            std::io::Write::write_all(&mut file, &bytes)?;
-            file.persist(path).map(drop).map_err(|error| error.error)
-        };
-        write().with_context(|| format!("cannot write {}", path.display()))
+        super::files::write(path, &bytes)
     }
 
     /// Lets the character play in the open chat. Where nothing was said yet, it greets: each of its greetings is an answer to swipe to.

@@ -7,6 +7,7 @@ mod answer;
 mod chat;
 mod chats;
 mod compose;
+pub mod files;
 pub mod inspect;
 pub mod job;
 pub mod library;

@@ -195,6 +195,12 @@ impl Open {
             let path = file.path().to_owned();
             let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
             let told = match extension.as_deref() {
+                Some("jsonl") => self.desk.import_chat(&path).map(|()| self.page = Page::Chat),
+                // A chat of this program's, or a card: the card's reader says what it is when it is neither.
+                Some("json") if self.desk.import_chat(&path).is_ok() => {
+                    self.page = Page::Chat;
+                    Ok(())
+                }
                 Some("png" | "json" | "charx") => {
                     self.library.drop_path(&mut self.desk, &path);
                     self.page = Page::Library;

@@ -8,6 +8,7 @@ use super::portraits::Portraits;
 use super::text::Texts;
 use super::widgets::{chip, small};
 use crate::cards::{Card, List, Text, Why};
+use crate::desk::files::downloads;
 use crate::desk::library::{CardFile, Character};
 use crate::desk::{Desk, News};
 
@@ -195,7 +196,7 @@ fn actions(ui: &mut Ui, desk: &mut Desk, t: &Texts, character: &Character) -> bo
             CardFile::ALL.into_iter().zip(["library-export-png", "library-export-json", "library-export-charx"])
         {
             if ui.button(t.get(key)).clicked() {
-                let path = downloads().join(format!("{}.{}", file_name(character.card.name()), kind.extension()));
+                let path = downloads(character.card.name(), kind.extension());
                 let told = match desk.export_card(id, kind, &path) {
                     Ok(()) => News::Done(path.display().to_string()),
                     Err(error) => News::Failed(format!("{error:#}")),
@@ -260,36 +261,5 @@ fn lore(ui: &mut Ui, desk: &Desk, t: &Texts) {
     }
     for entry in &lore.dropped {
         small(ui, format!("{}: {}", entry.name, t.get("library-active-dropped")));
-    }
-}
-
-/// Where files are put for a person to find.
-fn downloads() -> PathBuf {
-    let known = directories::UserDirs::new();
-    let folder =
-        known.as_ref().and_then(|dirs| dirs.download_dir().filter(|folder| folder.is_dir()).map(PathBuf::from));
-    folder.or_else(|| known.map(|dirs| dirs.home_dir().to_owned())).unwrap_or_default()
-}
-
-/// `name` as a file can be called everywhere.
-fn file_name(name: &str) -> String {
-    let kept: String = name
-        .chars()
-        .map(|c| if c.is_alphanumeric() || matches!(c, ' ' | '-' | '_') { c } else { '_' })
-        .take(64)
-        .collect();
-    let kept = kept.trim().to_owned();
-    if kept.is_empty() { "character".to_owned() } else { kept }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_cannot_leave_its_folder() {
-        assert_eq!(file_name("../../etc/passwd"), "______etc_passwd");
-        assert_eq!(file_name("小明 Lee"), "小明 Lee");
-        assert_eq!(file_name("  "), "character");
     }
 }

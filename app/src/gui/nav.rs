@@ -4,7 +4,8 @@ use eframe::egui::{self, Align, Layout, ScrollArea, TextEdit, Ui};
 
 use super::page::Page;
 use super::text::Texts;
-use crate::desk::Desk;
+use crate::desk::files::{ChatFile, downloads};
+use crate::desk::{Desk, News};
 use crate::store::ChatId;
 
 /// What the left side remembers.
@@ -81,6 +82,19 @@ impl Nav {
                     self.renaming = Some((id, title.to_owned()));
                     self.focus = true;
                     ui.close();
+                }
+                for (kind, key) in
+                    ChatFile::ALL.into_iter().zip(["chat-export-json", "chat-export-md", "chat-export-text"])
+                {
+                    if ui.button(t.get(key)).clicked() {
+                        let path = downloads(title, kind.extension());
+                        let names = (t.get("chat-you"), t.get("chat-assistant"));
+                        desk.news.push(match desk.export_chat(id, kind, names, &path) {
+                            Ok(()) => News::Done(path.display().to_string()),
+                            Err(error) => News::Failed(format!("{error:#}")),
+                        });
+                        ui.close();
+                    }
                 }
                 if ui.button(t.get("chat-delete-chat")).clicked() {
                     self.deleting = Some(id);
