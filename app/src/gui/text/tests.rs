@@ -11,10 +11,10 @@ use super::*;
 const COMPUTED: [&str; 0] = [];
 
 /// Texts that are the same as in English, in every language: names and units.
-const SAME_EVERYWHERE: [&str; 5] = ["chat-speed", "common-gib", "common-mib", "model-loras", "page-gpu"];
+const SAME_EVERYWHERE: [&str; 3] = ["chat-speed", "model-loras", "page-gpu"];
 
 /// Words that German and English share.
-const SAME_IN_GERMAN: [&str; 5] = ["common-name", "common-seconds", "model-cache", "page-chat", "prompt-title"];
+const SAME_IN_GERMAN: [&str; 3] = ["library-name", "page-chat", "prompt-title"];
 
 /// Each message of `locale` as it is written.
 fn messages(locale: Locale) -> BTreeMap<String, String> {
