@@ -1,6 +1,7 @@
 //! The library of characters: cards that were made here or brought in, and who of them plays in the open chat.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 
@@ -19,8 +20,8 @@ pub struct Character {
     pub id: u64,
     /// The card.
     pub card: Card,
-    /// Its picture's file.
-    pub portrait: Option<Vec<u8>>,
+    /// Its picture's file, shared: a page that is drawn sixty times a second has it, too.
+    pub portrait: Option<Arc<[u8]>>,
 }
 
 /// What a card is written as.
@@ -53,7 +54,7 @@ pub(super) fn characters(records: Vec<CharacterRecord>) -> (Vec<Character>, Vec<
     let (mut found, mut news) = (Vec::new(), Vec::new());
     for CharacterRecord { id, name, card, portrait, .. } in records {
         match Card::from_json(&card) {
-            Ok(card) => found.push(Character { id, card, portrait }),
+            Ok(card) => found.push(Character { id, card, portrait: portrait.map(Arc::from) }),
             Err(error) => news.push(News::Failed(format!("{name}: {error}"))),
         }
     }
@@ -106,7 +107,7 @@ impl Desk {
     /// Adds a character to the library; returns its id.
     pub fn add_character(&mut self, card: Card, portrait: Option<Vec<u8>>) -> u64 {
         let id = self.store.new_character_id();
-        self.put_character(Character { id, card, portrait });
+        self.put_character(Character { id, card, portrait: portrait.map(Arc::from) });
         id
     }
 
@@ -124,7 +125,7 @@ impl Desk {
             id: character.id,
             name: character.card.called().to_owned(),
             card: character.card.json(),
-            portrait: character.portrait.clone(),
+            portrait: character.portrait.as_deref().map(<[u8]>::to_vec),
             updated_ms: now_ms(),
         };
         self.saver.save(vec![Change::Character(record)]);
@@ -159,7 +160,7 @@ impl Desk {
             CardFile::Json => character.card.to_json(Version::V3).into_bytes(),
             CardFile::Charx => {
                 let mut card = character.card.clone();
-                let asset = character.portrait.clone().and_then(crate::cards::Asset::portrait);
+                let asset = character.portrait.as_deref().map(<[u8]>::to_vec).and_then(crate::cards::Asset::portrait);
                 let assets: Vec<_> = asset
                     .into_iter()
                     .map(|(asset, link)| {
