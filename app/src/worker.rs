@@ -9,10 +9,10 @@ use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Once, Weak};
 use std::thread::JoinHandle;
 
-use guanaco_engine::gpu::{AdapterFacts, GpuOptions, MemoryPlan};
+use guanaco_engine::gpu::{AdapterFacts, Gpu, GpuOptions, MemoryPlan};
 use guanaco_engine::model::{KvFormat, Llama, LoadOptions, LoadProgress, Stretch, memory_plan};
 use guanaco_engine::session::{self, Chances, Reply, Request, Session};
 use guanaco_engine::{Error, Result};
@@ -124,6 +124,16 @@ pub struct Model {
     pub memory: MemoryPlan,
     /// Kernel variants that failed their self-test on this device, with the reason; others run in their place.
     pub fallbacks: Vec<String>,
+    device: Weak<Gpu>,
+}
+
+impl Model {
+    /// Takes the device away under the model, as [`Gpu::lose`]; nothing where it is given back already.
+    pub fn lose_device(&self, reason: &str) {
+        if let Some(gpu) = self.device.upgrade() {
+            gpu.lose(reason);
+        }
+    }
 }
 
 /// The handle on the thread. Dropping it ends the thread, after the step that it is at, and gives the device back.
@@ -349,7 +359,7 @@ impl Thread {
         };
         let llama = Llama::load(gpu.clone(), files.sources(), &options, &mut progress)?;
         let (memory, fallbacks) = (llama.memory().clone(), gpu.fallbacks());
-        let model = Arc::new(Model { files, adapter, memory, fallbacks });
+        let model = Arc::new(Model { files, adapter, memory, fallbacks, device: Arc::downgrade(&gpu) });
         self.loaded = Some((Session::new(llama), model.clone()));
         Ok(Event::Loaded(model))
     }

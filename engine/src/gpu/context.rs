@@ -313,6 +313,13 @@ impl Gpu {
         }
     }
 
+    /// Takes the device away, as a driver that resets it does: what runs fails, and all that follows, with [`Error::DeviceLost`] and
+    /// `reason`. So that it can be tried out what becomes of a conversation then.
+    pub fn lose(&self, reason: &str) {
+        lock(&self.sink).lost.get_or_insert_with(|| reason.to_owned());
+        self.device.destroy();
+    }
+
     /// Waits until `submission` (the last one without) is done.
     ///
     /// # Errors
@@ -366,6 +373,15 @@ mod tests {
         gpu.device.destroy();
         let error = gpu.read(&buffer, 0, 64).expect_err("the device is gone");
         assert!(matches!(error, Error::Gpu { .. } | Error::DeviceLost { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_lost_device_says_so_and_why() {
+        let Some(gpu) = gpu() else { return };
+        let buffer = gpu.create_buffer("something", 64, Role::Storage).unwrap();
+        gpu.lose("the driver was reset");
+        let error = gpu.read(&buffer, 0, 64).expect_err("the device is gone");
+        assert!(matches!(&error, Error::DeviceLost { reason, .. } if reason == "the driver was reset"), "{error}");
     }
 
     #[test]

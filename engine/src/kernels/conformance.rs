@@ -54,6 +54,12 @@ pub fn run(gpu: &Gpu, filter: &str, each: &mut dyn FnMut(&Outcome)) -> Result<Ve
     Ok(outcomes)
 }
 
+/// How many outcomes [`run`] will report.
+pub fn count(gpu: &Gpu, filter: &str) -> usize {
+    let kernels = KERNELS.iter().filter(|kernel| kernel.name.contains(filter));
+    kernels.map(|kernel| (kernel.cases)().len() * (kernel.launches)(gpu.tier()).len()).sum()
+}
+
 /// Runs one case in one variant.
 pub fn run_case(gpu: &Gpu, kernel: &Kernel, case: &Case, launch: &Launch) -> Outcome {
     let limit = if is_coop(launch) { case.coop_limit } else { case.limit };

@@ -43,6 +43,12 @@ const PROMPT: usize = 41;
 /// The NMSE of one check.
 type Check<'a> = &'a dyn Fn() -> Result<f64>;
 
+/// Checks of each model.
+const CHECKS: usize = 6;
+
+/// How many outcomes [`run`] reports.
+pub const COUNT: usize = CONFIGS.len() * CHECKS;
+
 /// Runs the checks on the adapter of `gpu`, and reports each outcome as it comes.
 ///
 /// # Errors
@@ -57,7 +63,7 @@ pub fn run(gpu: &Arc<Gpu>, each: &mut dyn FnMut(&Outcome)) -> Result<Vec<Outcome
     let mut outcomes = Vec::new();
     for (index, (name, _)) in CONFIGS.iter().enumerate() {
         let (f16, int8) = (KvFormat::F16, KvFormat::Int8);
-        let checks: [(&str, f64, Check<'_>); 6] = [
+        let checks: [(&str, f64, Check<'_>); CHECKS] = [
             ("logits against the f64 references", LIMIT, &|| against_reference(gpu, &reference, index, f16)),
             ("decode against prefill", LIMIT, &|| decode_against_prefill(gpu, index, f16)),
             ("a few tokens at a time against prefill", LIMIT, &|| few_against_prefill(gpu, index, f16)),
