@@ -94,6 +94,9 @@ pub struct Args {
     /// Prints JSON in place of a table
     #[arg(long)]
     pub json: bool,
+    /// Says on stderr where the run is, a line of JSON at each step: {"done":3,"total":12,"what":…}
+    #[arg(long)]
+    pub progress: bool,
 }
 
 /// Runs the subcommand.
@@ -181,7 +184,9 @@ pub fn measure(
     let dispatches_per_token = model.dispatches_per_token();
     let session = Session::new(model);
     let mut bench = Bench { session, tokenizer: files.tokenizer.as_ref(), stop, runs: args.runs };
-    let steps = Steps::new();
+    // Each run, a warm-up for each test, the profile, the roofs.
+    let total = plan.tests.len() * (args.runs as usize + 1) + 2;
+    let steps = Steps::new(args.progress.then_some(total));
     let (mut prefill, mut decode) = (Vec::<Prefill>::new(), Vec::<Decode>::new());
     for test in &plan.tests {
         let (prompt, reply) = bench.test(*test, !prefill.is_empty(), &steps)?;

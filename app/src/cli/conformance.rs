@@ -16,6 +16,7 @@ use guanaco_engine::model::check;
 use indicatif::{ProgressBar, ProgressStyle};
 use report::Report;
 
+use super::progress::Step;
 use super::{Globals, output};
 
 /// Checks every kernel on this adapter against its reference, and writes a report that can be sent
@@ -49,6 +50,9 @@ pub struct Args {
     /// Writes one self-contained HTML page
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "guanaco-conformance.html")]
     pub html: Option<PathBuf>,
+    /// Says on stderr where the run is, a line of JSON after each case: {"done":3,"total":120,"what":…}
+    #[arg(long)]
+    pub progress: bool,
 }
 
 /// The file name that means stdout.
@@ -61,7 +65,7 @@ const STDOUT: &str = "-";
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     check_filter(&args.filter)?;
     let gpu = globals.open_gpu()?;
-    let progress = Progress::new();
+    let progress = Progress::new(args.progress.then(|| count(&gpu, &args.filter)));
     let report = collect(&gpu, &args.filter, &mut |outcome| progress.update(outcome))?;
     drop(progress);
 
@@ -98,6 +102,11 @@ fn check_filter(filter: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How many cases [`collect`] runs.
+fn count(gpu: &Gpu, filter: &str) -> usize {
+    conformance::count(gpu, filter) + if WHOLE_MODEL.contains(filter) { check::COUNT } else { 0 }
+}
+
 /// Runs every kernel whose name contains `filter`, and the whole-model checks if `model` does; tells `each` outcome as it
 /// comes, and returns the report. When the device is lost on the way, the report holds what there is and says so.
 ///
@@ -117,20 +126,24 @@ pub fn collect(gpu: &Arc<Gpu>, filter: &str, each: &mut dyn FnMut(&Outcome)) -> 
     Ok(Report::new(gpu, filter, &outcomes, ran.err().map(|error| error.to_string())))
 }
 
-/// One line on stderr that tells where the run is; nothing where stderr is no terminal.
+/// One line on stderr that tells where the run is; nothing where stderr is no terminal. With a total, a line of JSON for each case.
 struct Progress {
     bar: ProgressBar,
     failed: std::cell::Cell<u64>,
+    total: Option<usize>,
 }
 
 impl Progress {
-    fn new() -> Self {
-        let bar = ProgressBar::new_spinner();
+    fn new(total: Option<usize>) -> Self {
+        let bar = if total.is_some() { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
         if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} cases  {wide_msg}") {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(100));
-        Self { bar, failed: 0.into() }
+        if let Some(total) = total {
+            Step { done: 0, total, what: String::new() }.tell();
+        }
+        Self { bar, failed: 0.into(), total }
     }
 
     fn update(&self, outcome: &Outcome) {
@@ -139,8 +152,12 @@ impl Progress {
         }
         let failed = self.failed.get();
         let failed = if failed > 0 { format!("{failed} failed  ") } else { String::new() };
-        self.bar.set_message(format!("{failed}{} {}: {}", outcome.kernel, outcome.variant, outcome.case));
+        let what = format!("{} {}: {}", outcome.kernel, outcome.variant, outcome.case);
+        self.bar.set_message(format!("{failed}{what}"));
         self.bar.inc(1);
+        if let Some(total) = self.total {
+            Step { done: self.bar.position() as usize, total, what }.tell();
+        }
     }
 }
 

@@ -17,7 +17,7 @@ pub mod logits;
 mod note;
 mod output;
 mod page;
-mod progress;
+pub mod progress;
 pub mod prompt;
 #[cfg(feature = "hub-plain")]
 pub mod pull;

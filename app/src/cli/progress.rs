@@ -1,6 +1,6 @@
 //! The progress bars of a load and of a download, and stopping what they show.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,6 +8,33 @@ use std::time::{Duration, Instant};
 
 use guanaco_engine::model::LoadProgress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::{Deserialize, Serialize};
+
+/// Where a long run is: what `--progress` writes to stderr, a line of JSON each, for a program that shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// Parts that are over.
+    pub done: usize,
+    /// Parts in all.
+    pub total: usize,
+    /// What is run now, or was run last.
+    pub what: String,
+}
+
+impl Step {
+    /// Writes it to stderr. A run goes on though nobody reads where it is.
+    pub(crate) fn tell(&self) {
+        if let Ok(line) = serde_json::to_string(self) {
+            let _ = writeln!(std::io::stderr(), "{line}");
+        }
+    }
+
+    /// The step that `line` tells of; None where it is something else.
+    pub fn read(line: &str) -> Option<Self> {
+        serde_json::from_str(line.trim()).ok()
+    }
+}
 
 /// A bar on stderr that shows up only when a load takes long, and only on a terminal.
 pub(crate) struct LoadBar {
@@ -109,5 +136,20 @@ impl Drop for PullBar {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Step;
+
+    #[test]
+    fn a_step_is_told_from_what_else_stderr_carries() {
+        let step = Step { done: 3, total: 120, what: "matvec base/64: 7 x 33".into() };
+        let line = serde_json::to_string(&step).unwrap();
+        assert_eq!(line, r#"{"done":3,"total":120,"what":"matvec base/64: 7 x 33"}"#);
+        assert_eq!(Step::read(&format!("{line}\n")), Some(step));
+        assert_eq!(Step::read("error: 3 of 120 cases failed"), None);
+        assert_eq!(Step::read(""), None);
     }
 }

@@ -180,13 +180,16 @@ pub struct Kept {
 /// Runs of the same model on the same adapter and driver that are shown.
 const SHOWN: usize = 5;
 
-/// The file of kept runs: `bench.jsonl` in the user's data folder.
+/// The file of kept runs, in the data folder.
+pub const FILE: &str = "bench.jsonl";
+
+/// Where [`FILE`] is: in the folder that `GUANACO_DATA` names, or the user's data folder.
 ///
 /// # Errors
 /// When there is no home folder.
 pub fn file() -> anyhow::Result<PathBuf> {
-    let dirs = directories::ProjectDirs::from("", "", "guanaco").context("there is no home folder to keep runs in")?;
-    Ok(dirs.data_local_dir().join("bench.jsonl"))
+    let folder = crate::store::folder().context("there is no home folder to keep runs in")?;
+    Ok(folder.join(FILE))
 }
 
 /// The runs in the file at `path` of the same model on the same adapter and driver as `like`, the oldest first; and the number
@@ -195,6 +198,19 @@ pub fn file() -> anyhow::Result<PathBuf> {
 /// # Errors
 /// When the file cannot be read.
 pub fn kept(path: &Path, like: &Report) -> anyhow::Result<(Vec<Kept>, usize)> {
+    let (mut runs, damaged) = all(path)?;
+    runs.retain(|kept| {
+        let (a, b) = (&kept.report, like);
+        (&a.adapter.name, &a.adapter.driver, &a.model, &a.kv) == (&b.adapter.name, &b.adapter.driver, &b.model, &b.kv)
+    });
+    Ok((runs, damaged))
+}
+
+/// All runs in the file at `path`, as [`kept`].
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn all(path: &Path) -> anyhow::Result<(Vec<Kept>, usize)> {
     let file = match std::fs::File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
@@ -207,14 +223,7 @@ pub fn kept(path: &Path, like: &Report) -> anyhow::Result<(Vec<Kept>, usize)> {
             continue;
         }
         match serde_json::from_slice::<Kept>(&line) {
-            Ok(kept) if kept.report.format == FORMAT => {
-                let (a, b) = (&kept.report, like);
-                if (&a.adapter.name, &a.adapter.driver, &a.model, &a.kv)
-                    == (&b.adapter.name, &b.adapter.driver, &b.model, &b.kv)
-                {
-                    runs.push(kept);
-                }
-            }
+            Ok(kept) if kept.report.format == FORMAT => runs.push(kept),
             _ => damaged += 1,
         }
     }

@@ -18,6 +18,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::report::{Decode, Host, Prefill, Spread};
 use super::suite::Test;
 use crate::cli::Interrupted;
+use crate::cli::progress::Step;
 
 /// Of the random prompt.
 const SEED: u64 = 1;
@@ -196,8 +197,10 @@ fn seconds_each(times: u32, mut call: impl FnMut() -> anyhow::Result<()>) -> any
     Ok(start.elapsed().as_secs_f64() / f64::from(times.max(1)))
 }
 
-/// One line on stderr that tells where the bench is; nothing where stderr is no terminal.
+/// One line on stderr that tells where the bench is; nothing where stderr is no terminal. With a total, a line of JSON at each step.
 pub(super) struct Steps {
+    total: Option<usize>,
+    done: Cell<usize>,
     bar: ProgressBar,
     test: Cell<Option<Test>>,
     runs: Cell<u32>,
@@ -206,16 +209,27 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    pub(super) fn new() -> Self {
-        let bar = ProgressBar::new_spinner();
+    pub(super) fn new(total: Option<usize>) -> Self {
+        let bar = if total.is_some() { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
         if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
             bar.set_style(style);
         }
-        Self { bar, test: None.into(), runs: 0.into(), run: 0.into(), tokens: 0.into() }
+        let (done, test) = (0.into(), None.into());
+        Self { total, done, bar, test, runs: 0.into(), run: 0.into(), tokens: 0.into() }
+    }
+
+    /// Tells that `what` begins.
+    fn tell(&self, what: impl FnOnce() -> String) {
+        if let Some(total) = self.total {
+            // A test whose warm-up another one was has a step less.
+            Step { done: self.done.get().min(total), total, what: what() }.tell();
+            self.done.set(self.done.get() + 1);
+        }
     }
 
     /// Something else than a test.
     pub(super) fn say(&self, text: &'static str) {
+        self.tell(|| text.to_owned());
         self.bar.set_message(text);
         self.bar.tick();
     }
@@ -233,6 +247,7 @@ impl Steps {
                 if done == 0 {
                     self.run.set(self.run.get() + 1);
                     self.tokens.set(0);
+                    self.tell(|| self.name());
                 }
                 format!("prompt, {done} of {new} tokens")
             }
@@ -242,13 +257,19 @@ impl Steps {
             }
             _ => return,
         };
+        if self.total.is_none() {
+            self.bar.set_message(format!("{}: {at}", self.name()));
+            self.bar.tick();
+        }
+    }
+
+    /// The test, and which run of it.
+    fn name(&self) -> String {
         let run = match self.run.get() {
             0 | 1 => "warm-up".to_owned(),
             run => format!("run {} of {}", run - 1, self.runs.get()),
         };
-        let test = self.test.get().map_or_else(String::new, |test| format!("{} + {}, ", test.prompt, test.new));
-        self.bar.set_message(format!("{test}{run}: {at}"));
-        self.bar.tick();
+        self.test.get().map_or_else(String::new, |test| format!("{} + {}, ", test.prompt, test.new)) + &run
     }
 }
 
