@@ -203,6 +203,9 @@ impl Chat {
 /// A reply as people see it: with the name that it was made to begin with, without the white space around it.
 pub fn reply_text(prompt: &Prompt, generated: &str) -> String {
     let prefix = prompt.reply_prefix.as_deref().unwrap_or_default();
+    // Where a colon and its space are one token, the one of the prefix is another, and a small model says it again.
+    let again = generated.strip_prefix(": ").filter(|_| prefix.ends_with(':'));
+    let generated = again.map_or_else(|| generated.to_owned(), |rest| format!(" {rest}"));
     format!("{prefix}{generated}").trim().to_owned()
 }
 
@@ -269,5 +272,19 @@ mod tests {
         chat.conversation.character = Some(Character { name: "Luma".to_owned(), ..Character::default() });
         assert_eq!(chat.speaker("luma：Hello").as_deref(), Some("Luma"));
         assert_eq!(chat.speaker("Hello"), None);
+    }
+
+    #[test]
+    fn a_colon_that_is_said_again_is_left_out() {
+        let files = Files::open(None, &[], None, None).unwrap();
+        let mut chat = Chat::new(SamplerConfig::greedy(), 16);
+        chat.conversation.character =
+            Some(Character { name: "Luma".to_owned(), force_name: true, ..Character::default() });
+        let mut prompt = chat.prepare(Turn::Say("a".to_owned()), &files).unwrap().prompt;
+        assert_eq!(reply_text(&prompt, ": Hello"), "Luma: Hello");
+        assert_eq!(reply_text(&prompt, " Hello"), "Luma: Hello");
+        assert_eq!(reply_text(&prompt, " :) Hello"), "Luma: :) Hello");
+        prompt.reply_prefix = None;
+        assert_eq!(reply_text(&prompt, ": Hello"), ": Hello");
     }
 }

@@ -120,7 +120,10 @@ impl Desk {
             self.news.push(News::Failed("no model is loaded: open the model page and load one".to_owned()));
             return;
         };
-        let composed = self.composed(node);
+        let composed = match kind {
+            Kind::New => self.composed_question(node),
+            Kind::GoesOn => self.composed(node),
+        };
         let seed = if self.chat.settings.fixed_seed { self.chat.settings.sampler.seed } else { chat::random_seed() };
         let mut sampler = self.chat.settings.sampler.clone();
         sampler.seed = seed;

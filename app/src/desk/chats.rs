@@ -113,7 +113,7 @@ impl Desk {
         }
     }
 
-    /// The answer or message beside `node`, `by` further; the first is before the last.
+    /// The answer or message beside `node`, `by` further; nothing at either end.
     pub fn swipe(&mut self, node: NodeId, by: isize) {
         if self.answering.is_none() {
             self.chat.tree.swipe(node, by);

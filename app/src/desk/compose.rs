@@ -62,6 +62,13 @@ impl Desk {
         self.compose(self.chat.tree.path_to(node).into_iter().map(message))
     }
 
+    /// The conversation up to `node`, as it is answered: behind a reply, which another character answers, the user says nothing.
+    pub(super) fn composed_question(&self, node: NodeId) -> Composed {
+        let path = self.chat.tree.path_to(node);
+        let silent = path.last().is_some_and(|node| node.role == Role::Assistant).then(|| Message::user(""));
+        self.compose(path.into_iter().map(message).chain(silent))
+    }
+
     /// The conversation as it is, with what is typed as the message to answer; with the last message when nothing is typed.
     pub(super) fn composed_draft(&self) -> Composed {
         let path = self.chat.tree.path();
