@@ -1,5 +1,6 @@
 # The GPU page.
 
+gpu-aborted = Der Lauf endete vorzeitig: { $reason }
 gpu-adapter-best = Die beste vorhandene
 gpu-adapters = Grafikkarten
 gpu-bench = Leistungsmessung
@@ -14,8 +15,18 @@ gpu-conformance-hint = Prüft jeden Kernel gegen seine Referenz auf der CPU.
 gpu-conformance-result = { $device }: { $failed } von { $n } Fällen fehlgeschlagen
 gpu-error = Abweichung
 gpu-failed = Fehlgeschlagen
+gpu-filter = Nur Kernel mit
+gpu-filter-hint = Ein Teil des Namens, etwa „rope“. Leer für alle.
+gpu-history = Frühere Messungen
+gpu-history-date = Datum
+gpu-history-device = Gerät
+gpu-history-speed = Geschwindigkeit
 gpu-in-use = In Gebrauch: { $device }
 gpu-kernel = Rechenkern
+gpu-limit = Grenze
+gpu-progress = { $done } von { $n }
 gpu-running = Läuft seit { $seconds } s
+gpu-save-report = Bericht speichern
+gpu-save-report-hint = Schreibt ihn als eine Seite, die sich verschicken lässt.
 gpu-self-test-passed = Alle Kernel stimmen mit ihren Referenzen überein.
 gpu-variant = Variante

@@ -1,7 +1,7 @@
 # The settings page.
 
 settings-data = Datenordner
-settings-keys = Tasten: Strg+1 bis Strg+5 Seiten, Strg+N neuer Chat, Strg+F Suche, Strg+P Prompt, Strg+Z rückgängig, Esc Stopp
+settings-keys = Tasten: Strg+1 bis Strg+5 Seiten, Strg+N neuer Chat, Strg+F Suche, Strg+P Prompt, Strg+Z rückgängig, Alt+← und Alt+→ andere Antwort, Esc Stopp
 settings-language = Sprache
 settings-language-system = Wie das System
 settings-scale = Größe

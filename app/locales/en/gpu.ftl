@@ -1,5 +1,6 @@
 # The GPU page.
 
+gpu-aborted = The run ended early: { $reason }
 gpu-adapter-best = The best there is
 gpu-adapters = Adapters
 gpu-bench = Bench
@@ -14,8 +15,18 @@ gpu-conformance-hint = Runs every kernel against its reference on the CPU.
 gpu-conformance-result = { $device }: { $failed } of { $n } cases failed
 gpu-error = Error
 gpu-failed = Failed
+gpu-filter = Only kernels with
+gpu-filter-hint = A part of the kernel’s name, such as “rope”. Empty for all.
+gpu-history = Earlier bench runs
+gpu-history-date = Date
+gpu-history-device = Device
+gpu-history-speed = Speed
 gpu-in-use = In use: { $device }
 gpu-kernel = Kernel
+gpu-limit = Limit
+gpu-progress = { $done } of { $n }
 gpu-running = Running for { $seconds } s
+gpu-save-report = Save the report
+gpu-save-report-hint = Writes it as one page that can be sent.
 gpu-self-test-passed = All kernels agree with their references.
 gpu-variant = Variant

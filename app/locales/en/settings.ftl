@@ -1,7 +1,7 @@
 # The settings page.
 
 settings-data = Data folder
-settings-keys = Keys: Ctrl+1 to Ctrl+5 pages, Ctrl+N new chat, Ctrl+F search, Ctrl+P prompt, Ctrl+Z undo, Esc stop
+settings-keys = Keys: Ctrl+1 to Ctrl+5 pages, Ctrl+N new chat, Ctrl+F search, Ctrl+P prompt, Ctrl+Z undo, Alt+← and Alt+→ swipe the last answer, Esc stop
 settings-language = Language
 settings-language-system = As the system
 settings-scale = Scale

@@ -1,5 +1,6 @@
 # The GPU page.
 
+gpu-aborted = 実行は途中で終わりました: { $reason }
 gpu-adapter-best = 自動（最適なもの）
 gpu-adapters = 利用できるアダプター
 gpu-bench = ベンチマーク
@@ -14,8 +15,18 @@ gpu-conformance-hint = すべてのカーネルを CPU の参照実装と比べ�
 gpu-conformance-result = { $device }: { $n } 件中 { $failed } 件が失敗
 gpu-error = 誤差
 gpu-failed = 失敗
+gpu-filter = 次を名前に含むカーネルのみ
+gpu-filter-hint = 「rope」のような、カーネル名の一部。空欄ならすべて。
+gpu-history = これまでのベンチマーク
+gpu-history-date = 日時
+gpu-history-device = デバイス
+gpu-history-speed = 速度
 gpu-in-use = 使用中: { $device }
 gpu-kernel = カーネル
+gpu-limit = 許容値
+gpu-progress = { $n } 件中 { $done } 件
 gpu-running = { $seconds } 秒経過
+gpu-save-report = レポートを保存
+gpu-save-report-hint = そのまま送れる 1 ページとして書き出します。
 gpu-self-test-passed = すべてのカーネルが参照実装と一致しました。
 gpu-variant = バリアント

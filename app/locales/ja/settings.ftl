@@ -1,7 +1,7 @@
 # The settings page.
 
 settings-data = データフォルダー
-settings-keys = キー: Ctrl+1〜Ctrl+5 ページ、Ctrl+N 新しいチャット、Ctrl+F 検索、Ctrl+P プロンプト、Ctrl+Z 元に戻す、Esc 停止
+settings-keys = キー: Ctrl+1〜Ctrl+5 ページ、Ctrl+N 新しいチャット、Ctrl+F 検索、Ctrl+P プロンプト、Ctrl+Z 元に戻す、Alt+← と Alt+→ 最後の回答を切り替え、Esc 停止
 settings-language = 言語
 settings-language-system = システムに合わせる
 settings-scale = 拡大率

@@ -1,5 +1,6 @@
 # The GPU page.
 
+gpu-aborted = 运行提前结束：{ $reason }
 gpu-adapter-best = 自动选择最佳
 gpu-adapters = 可用显卡
 gpu-bench = 性能测试
@@ -14,8 +15,18 @@ gpu-conformance-hint = 将每个内核与其 CPU 参考实现进行比对。
 gpu-conformance-result = { $device }：{ $n } 项中有 { $failed } 项失败
 gpu-error = 误差
 gpu-failed = 失败
+gpu-filter = 仅测试名称包含以下内容的内核
+gpu-filter-hint = 内核名称的一部分，例如“rope”。留空则全部测试。
+gpu-history = 以往的性能测试
+gpu-history-date = 日期
+gpu-history-device = 设备
+gpu-history-speed = 速度
 gpu-in-use = 使用中：{ $device }
 gpu-kernel = 内核
+gpu-limit = 上限
+gpu-progress = { $done } / { $n }
 gpu-running = 已运行 { $seconds } 秒
+gpu-save-report = 保存报告
+gpu-save-report-hint = 保存为单个网页，方便发送。
 gpu-self-test-passed = 所有内核均与参考实现一致。
 gpu-variant = 变体

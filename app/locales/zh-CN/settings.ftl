@@ -1,7 +1,7 @@
 # The settings page.
 
 settings-data = 数据文件夹
-settings-keys = 按键：Ctrl+1 至 Ctrl+5 切换页面，Ctrl+N 新建聊天，Ctrl+F 搜索，Ctrl+P 提示词，Ctrl+Z 撤销，Esc 停止
+settings-keys = 按键：Ctrl+1 至 Ctrl+5 切换页面，Ctrl+N 新建聊天，Ctrl+F 搜索，Ctrl+P 提示词，Ctrl+Z 撤销，Alt+← 与 Alt+→ 切换最后的回答，Esc 停止
 settings-language = 语言
 settings-language-system = 跟随系统
 settings-scale = 缩放

@@ -1,5 +1,6 @@
 # The GPU page.
 
+gpu-aborted = 執行提前結束：{ $reason }
 gpu-adapter-best = 自動選擇最佳
 gpu-adapters = 可用的顯示卡
 gpu-bench = 效能測試
@@ -14,8 +15,18 @@ gpu-conformance-hint = 將每個核心與其 CPU 參考實作比對。
 gpu-conformance-result = { $device }：{ $n } 項中有 { $failed } 項失敗
 gpu-error = 誤差
 gpu-failed = 失敗
+gpu-filter = 僅測試名稱包含下列文字的核心
+gpu-filter-hint = 核心名稱的一部分，例如「rope」。留空則全部測試。
+gpu-history = 先前的效能測試
+gpu-history-date = 日期
+gpu-history-device = 裝置
+gpu-history-speed = 速度
 gpu-in-use = 使用中：{ $device }
 gpu-kernel = 核心
+gpu-limit = 上限
+gpu-progress = { $done } / { $n }
 gpu-running = 已執行 { $seconds } 秒
+gpu-save-report = 儲存報告
+gpu-save-report-hint = 儲存為單一網頁，方便傳送。
 gpu-self-test-passed = 所有核心均與參考實作一致。
 gpu-variant = 變體

@@ -1,7 +1,7 @@
 # The settings page.
 
 settings-data = 資料存放資料夾
-settings-keys = 按鍵：Ctrl+1 至 Ctrl+5 切換頁面，Ctrl+N 新聊天，Ctrl+F 搜尋，Ctrl+P 提示詞，Ctrl+Z 復原，Esc 停止
+settings-keys = 按鍵：Ctrl+1 至 Ctrl+5 切換頁面，Ctrl+N 新聊天，Ctrl+F 搜尋，Ctrl+P 提示詞，Ctrl+Z 復原，Alt+← 與 Alt+→ 切換最後的回答，Esc 停止
 settings-language = 語言
 settings-language-system = 依照系統
 settings-scale = 縮放比例

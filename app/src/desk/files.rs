@@ -54,6 +54,11 @@ impl Desk {
         write(path, text.as_bytes())
     }
 
+    /// A file for `name` in the folder where a person finds it, with a name that every system takes.
+    pub fn download(&self, name: &str, extension: &str) -> PathBuf {
+        self.downloads.join(format!("{}.{extension}", file_name(name)))
+    }
+
     /// Takes the chat in the file `path` (this program's JSON, or SillyTavern's JSONL) as a new one, and opens it.
     ///
     /// # Errors
@@ -87,11 +92,15 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 
 /// A file for `name` where a person finds it, with a name that every system takes: in the folder of downloads, or at home.
 pub fn downloads(name: &str, extension: &str) -> PathBuf {
+    downloads_folder().join(format!("{}.{extension}", file_name(name)))
+}
+
+/// The folder of downloads; the home folder where there is none.
+pub(super) fn downloads_folder() -> PathBuf {
     let known = directories::UserDirs::new();
     let folder =
         known.as_ref().and_then(|dirs| dirs.download_dir().filter(|folder| folder.is_dir()).map(PathBuf::from));
-    let folder = folder.or_else(|| known.map(|dirs| dirs.home_dir().to_owned())).unwrap_or_default();
-    folder.join(format!("{}.{extension}", file_name(name)))
+    folder.or_else(|| known.map(|dirs| dirs.home_dir().to_owned())).unwrap_or_default()
 }
 
 /// `name` as a file can be called everywhere.

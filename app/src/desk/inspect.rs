@@ -84,6 +84,11 @@ fn facts(choice: &ModelChoice, profile: Profile) -> anyhow::Result<Facts> {
 }
 
 impl Desk {
+    /// Whether [`Desk::facts`] are about the choice as it is now.
+    pub fn facts_are_current(&self) -> bool {
+        self.inspector.current.as_ref().is_some_and(|(choice, _)| *choice == self.choice)
+    }
+
     /// What is known of the model that [`Desk::choice`] names; None until that is found out. Asks anew when the choice has changed.
     pub fn facts(&mut self) -> Option<&Result<Facts, String>> {
         let software = self.model.ready().is_some_and(|model| model.adapter.is_cpu());

@@ -88,6 +88,8 @@ pub struct Desk {
     job: Option<Job>,
     /// The program that jobs run: this one.
     pub program: PathBuf,
+    /// The folder where files are put that a person takes away.
+    pub downloads: PathBuf,
     /// What was read of the files of a load.
     specs: (Sender<anyhow::Result<LoadSpec>>, Receiver<anyhow::Result<LoadSpec>>),
     /// What the worker was told that it will answer, oldest first.
@@ -123,6 +125,7 @@ impl Desk {
             inspector,
             job: None,
             program,
+            downloads: files::downloads_folder(),
             window: setting(&store, "window"),
             language: Language::default(),
             choice: setting(&store, "model"),

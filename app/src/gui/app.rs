@@ -52,6 +52,42 @@ struct Open {
     models: ModelsView,
     gpu: GpuView,
     news: Vec<News>,
+    tabs: Tabs,
+}
+
+/// Brings what Tab has come to into view: egui moves the keyboard there, and leaves it behind an edge.
+#[derive(Debug, Default)]
+struct Tabs {
+    /// Frames in which the keyboard may still move.
+    left: u8,
+    at: Option<egui::Id>,
+}
+
+impl Tabs {
+    fn follow(&mut self, ctx: &egui::Context) {
+        if ctx.input(|input| input.key_pressed(Key::Tab)) {
+            self.left = 3;
+        }
+        let now = ctx.memory(|memory| memory.focused());
+        if self.left > 0 {
+            self.left -= 1;
+            ctx.request_repaint();
+            let hidden = |id| {
+                let seen = |response: egui::Response| response.interact_rect.size() != response.rect.size();
+                ctx.read_response(id).is_some_and(seen)
+            };
+            if let Some(id) = now.filter(|id| self.at != Some(*id) && hidden(*id)) {
+                let request = egui::accesskit::ActionRequest {
+                    action: egui::accesskit::Action::ScrollIntoView,
+                    target_tree: egui::accesskit::TreeId::ROOT,
+                    target_node: id.accesskit_id(),
+                    data: None,
+                };
+                ctx.input_mut(|input| input.events.push(egui::Event::AccessKitActionRequest(request)));
+            }
+        }
+        self.at = now;
+    }
 }
 
 impl App {
@@ -66,6 +102,14 @@ impl App {
         match &mut self.inner {
             Inner::Desk(open) => Some(&mut open.desk),
             Inner::Closed(_) => None,
+        }
+    }
+
+    /// What the window tells at the moment, for tests.
+    pub fn news(&self) -> &[News] {
+        match &self.inner {
+            Inner::Desk(open) => &open.news,
+            Inner::Closed(_) => &[],
         }
     }
 
@@ -109,6 +153,7 @@ fn open(ctx: &egui::Context, folder: &std::path::Path, start: &Start) -> Inner {
                 models: ModelsView::default(),
                 gpu: GpuView::default(),
                 news: Vec::new(),
+                tabs: Tabs::default(),
             }))
         }
         Err(error) => Inner::Closed(error.to_string()),
@@ -161,18 +206,30 @@ fn closed(ui: &mut Ui, reason: &str, t: &Texts) -> bool {
     again
 }
 
+/// Names the edge of the panel `id` that is dragged, in the window's language: egui names it in English.
+fn name_edge(ui: &Ui, id: &str, t: &Texts) {
+    let edge = ui.scope_id().with(id).with("__resize");
+    if ui.ctx().has_accesskit_node(edge) {
+        ui.ctx().accesskit_node_builder(edge, |node| node.set_label(t.get("common-resize")));
+    }
+}
+
 impl Open {
     fn ui(&mut self, ui: &mut Ui, t: &Texts) {
+        let before = self.page;
+        self.tabs.follow(ui.ctx());
         self.keys(ui.ctx());
         let narrow = ui.available_width() < 700.0;
         Panel::left("nav").default_size(if narrow { 150.0 } else { 210.0 }).show(ui, |ui| {
             self.nav.ui(ui, &mut self.desk, t, &mut self.page);
         });
+        name_edge(ui, "nav", t);
         Panel::top("status").show(ui, |ui| self.status(ui, t));
         if self.page == Page::Chat && self.desk.window.prompt_panel {
             Panel::right("builder").default_size(if narrow { 200.0 } else { 320.0 }).show(ui, |ui| {
                 self.builder.ui(ui, &mut self.desk, t);
             });
+            name_edge(ui, "builder", t);
         }
         egui::CentralPanel::default().show(ui, |ui| match self.page {
             Page::Chat => self.chat.ui(ui, &mut self.desk, t),
@@ -186,6 +243,12 @@ impl Open {
             Page::Settings => settings::ui(ui, &mut self.desk, t),
         });
         self.dropped(ui.ctx());
+        if before == Page::Gpu && self.page != Page::Gpu {
+            self.gpu.leave();
+        }
+        if self.page == Page::Chat && before != Page::Chat {
+            self.chat.take_keyboard(ui.ctx());
+        }
     }
 
     /// Takes what was dropped on the window: models and LoRAs on their page, texts as sources.
@@ -256,8 +319,18 @@ impl Open {
             self.desk.window.prompt_panel = !self.desk.window.prompt_panel;
             self.desk.save_window();
         }
-        let typing = ctx.egui_wants_keyboard_input();
-        if !typing && pressed(Key::Z) {
+        // With something typed, these keys are the field's.
+        if self.page == Page::Chat && self.desk.chat.draft.is_empty() {
+            for (key, by) in [(Key::ArrowLeft, -1), (Key::ArrowRight, 1)] {
+                if ctx.input_mut(|input| input.consume_key(Modifiers::ALT, key)) {
+                    self.chat.swipe_last(&mut self.desk, by);
+                }
+            }
+        }
+        // In a field with a text, Ctrl+Z is the text's.
+        let typing =
+            ctx.egui_wants_keyboard_input() && !(self.desk.chat.draft.is_empty() && self.chat.has_keyboard(ctx));
+        if !typing && self.desk.can_undo() && pressed(Key::Z) {
             self.desk.undo();
         }
         if ctx.input(|input| input.key_pressed(Key::Escape)) && self.desk.answering().is_some() {

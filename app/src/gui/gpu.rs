@@ -1,17 +1,18 @@
 //! The GPU page: adapters, what they can do, and two runs in a process of their own: conformance and bench.
 
-use std::sync::mpsc::{Receiver, channel};
+mod results;
 
-use eframe::egui::{Grid, RichText, ScrollArea, Ui};
-use egui_plot::{Legend, Line, MarkerShape, Plot, PlotPoints, Points};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use eframe::egui::{ProgressBar, ScrollArea, TextEdit, Ui};
 use guanaco_engine::gpu::{AdapterFacts, list_adapters};
 
 use super::text::Texts;
 use super::widgets::{small, warning};
-use crate::cli::bench::report::Report as BenchReport;
-use crate::cli::conformance::report::Report as ConformanceReport;
-use crate::desk::Desk;
-use crate::desk::job::{Outcome, Work};
+use crate::cli::bench::history::Kept;
+use crate::desk::job::{Job, Outcome, Work};
+use crate::desk::{Desk, News};
 
 /// What the page remembers.
 #[derive(Default)]
@@ -19,6 +20,10 @@ pub(super) struct GpuView {
     /// The adapters, once they are found.
     adapters: Option<Vec<AdapterFacts>>,
     finding: Option<Receiver<Vec<AdapterFacts>>>,
+    /// Only kernels with this in their name are run.
+    filter: String,
+    /// The kept runs of the bench, read when the page is opened and when a bench is over.
+    history: Option<Vec<Kept>>,
 }
 
 impl GpuView {
@@ -39,8 +44,13 @@ impl GpuView {
                 }
             }
             ui.separator();
-            runs(ui, desk, t);
+            self.runs(ui, desk, t);
         });
+    }
+
+    /// What is to be read anew when the page is opened the next time.
+    pub(super) fn leave(&mut self) {
+        self.history = None;
     }
 
     fn adapters(&mut self, ui: &mut Ui, desk: &mut Desk, t: &Texts) {
@@ -82,104 +92,80 @@ impl GpuView {
             desk.load();
         }
     }
-}
 
-fn runs(ui: &mut Ui, desk: &mut Desk, t: &Texts) {
-    let running = desk.job().filter(|job| job.outcome.is_none()).map(|job| (job.work, job.started.elapsed()));
-    ui.horizontal_wrapped(|ui| {
-        ui.add_enabled_ui(running.is_none() && desk.answering().is_none(), |ui| {
-            if ui.button(t.get("gpu-conformance")).on_hover_text(t.get("gpu-conformance-hint")).clicked() {
-                desk.start_job(Work::Conformance);
+    fn runs(&mut self, ui: &mut Ui, desk: &mut Desk, t: &Texts) {
+        let running = desk.job().is_some_and(|job| job.outcome.is_none());
+        ui.add_enabled_ui(!running && desk.answering().is_none(), |ui| self.start(ui, desk, t));
+        let mut end = false;
+        if let Some(job) = desk.job().filter(|_| running) {
+            end = progress(ui, job, t);
+            // Until it ends, the file of kept runs may grow.
+            self.history = None;
+        }
+        if end {
+            desk.end_job();
+        }
+        let mut save = false;
+        match desk.job().and_then(|job| job.outcome.as_ref()) {
+            Some(Ok(outcome)) => {
+                save = ui.button(t.get("gpu-save-report")).on_hover_text(t.get("gpu-save-report-hint")).clicked();
+                match outcome {
+                    Outcome::Conformance(report) => results::conformance(ui, report, t),
+                    Outcome::Bench(report) => results::bench(ui, report, t),
+                }
             }
+            Some(Err(reason)) => drop(warning(ui, reason)),
+            None => {}
+        }
+        if save {
+            desk.save_report();
+        }
+        let read = |desk: &mut Desk| {
+            desk.bench_history().unwrap_or_else(|error| {
+                desk.news.push(News::Failed(format!("{error:#}")));
+                Vec::new()
+            })
+        };
+        results::history(ui, self.history.get_or_insert_with(|| read(desk)), t);
+    }
+
+    /// The buttons that begin a run.
+    fn start(&mut self, ui: &mut Ui, desk: &mut Desk, t: &Texts) {
+        ui.horizontal_wrapped(|ui| {
+            if ui.button(t.get("gpu-conformance")).on_hover_text(t.get("gpu-conformance-hint")).clicked() {
+                desk.start_job(Work::Conformance { filter: self.filter.trim().to_owned() });
+            }
+            let label = ui.label(t.get("gpu-filter")).on_hover_text(t.get("gpu-filter-hint"));
+            ui.add(TextEdit::singleline(&mut self.filter).desired_width(120.0)).labelled_by(label.id);
+        });
+        ui.horizontal_wrapped(|ui| {
             if ui.button(t.get("gpu-bench")).on_hover_text(t.get("gpu-bench-hint")).clicked() {
                 desk.start_job(Work::Bench);
             }
         });
-        if let Some((_, time)) = running {
-            ui.spinner();
-            small(ui, t.with("gpu-running", &[("seconds", time.as_secs().into())]));
-            ui.ctx().request_repaint_after(std::time::Duration::from_millis(500));
-            if ui.button(t.get("common-cancel")).clicked() {
-                desk.end_job();
-            }
-        }
-    });
-    match desk.job().and_then(|job| job.outcome.as_ref()) {
-        Some(Ok(Outcome::Conformance(report))) => conformance(ui, report, t),
-        Some(Ok(Outcome::Bench(report))) => bench(ui, report, t),
-        Some(Err(reason)) => drop(warning(ui, reason)),
-        None => {}
     }
 }
 
-fn conformance(ui: &mut Ui, report: &ConformanceReport, t: &Texts) {
-    let failed = report.failed();
-    let numbers =
-        [("n", report.cases.len().into()), ("failed", failed.into()), ("device", report.adapter.name.as_str().into())];
-    let line = t.with("gpu-conformance-result", &numbers);
-    if failed == 0 && report.passed {
-        drop(ui.label(format!("✔ {line}")))
-    } else {
-        drop(warning(ui, &line))
-    }
-    Grid::new("conformance").striped(true).num_columns(5).show(ui, |ui| {
-        for key in ["gpu-kernel", "gpu-variant", "gpu-cases", "gpu-failed", "gpu-error"] {
-            ui.label(RichText::new(t.get(key)).strong());
-        }
-        ui.end_row();
-        for line in &report.summary {
-            ui.label(&line.kernel);
-            ui.label(&line.variant);
-            ui.label(line.cases.to_string());
-            if line.failed == 0 {
-                ui.label("✔ 0")
-            } else {
-                warning(ui, &line.failed.to_string())
-            };
-            ui.label(line.worst_nmse.map(|nmse| format!("{nmse:.1e}")).unwrap_or_default());
-            ui.end_row();
-        }
-    });
-}
-
-fn bench(ui: &mut Ui, report: &BenchReport, t: &Texts) {
-    ui.label(format!("{} · {}", report.model.name, report.adapter.name));
-    let prefill: Vec<[f64; 2]> =
-        report.prefill.iter().map(|test| [test.tokens as f64, test.tok_per_s.median]).collect();
-    let decode: Vec<[f64; 2]> = report.decode.iter().map(|test| [test.depth as f64, test.tok_per_s.median]).collect();
+/// Where the run is; true when it is to end.
+fn progress(ui: &mut Ui, job: &Job, t: &Texts) -> bool {
+    // Seconds count on though the run says nothing.
+    ui.ctx().request_repaint_after(Duration::from_millis(500));
+    let step = job.step();
+    let mut end = false;
     ui.horizontal_wrapped(|ui| {
-        chart(ui, "prefill", t.get("gpu-bench-prefill"), t.get("gpu-bench-prompt-tokens"), prefill);
-        chart(ui, "decode", t.get("gpu-bench-decode"), t.get("gpu-bench-context"), decode);
-    });
-    Grid::new("bench").striped(true).show(ui, |ui| {
-        let tests = report.prefill.iter().map(|test| (&test.name, &test.tok_per_s));
-        for (name, speed) in tests.chain(report.decode.iter().map(|test| (&test.name, &test.tok_per_s))) {
-            ui.label(name);
-            ui.label(format!("{:.1} tok/s", speed.median));
-            ui.end_row();
+        match &step {
+            Some(step) => {
+                let share = step.done as f32 / step.total.max(1) as f32;
+                let text = t.with("gpu-progress", &[("done", step.done.into()), ("n", step.total.into())]);
+                ui.add(ProgressBar::new(share).desired_width(260.0).text(text));
+            }
+            None => drop(ui.spinner()),
         }
+        small(ui, t.with("gpu-running", &[("seconds", job.started.elapsed().as_secs().into())]));
+        end = ui.button(t.get("common-cancel")).clicked();
     });
-    for change in &report.changes {
-        small(
-            ui,
-            format!("{}: {:.2} → {:.2} ({})", change.what, change.before.median, change.now.median, change.against),
-        );
+    if let Some(step) = step.filter(|step| !step.what.is_empty()) {
+        small(ui, step.what);
     }
-}
-
-fn chart(ui: &mut Ui, id: &str, name: &str, across: &str, points: Vec<[f64; 2]>) {
-    ui.vertical(|ui| {
-        let plot = Plot::new(id)
-            .width(360.0)
-            .height(220.0)
-            .legend(Legend::default())
-            .include_y(0.0)
-            .x_axis_label(across.to_owned())
-            .y_axis_label("tok/s");
-        plot.allow_scroll(false).show(ui, |plot| {
-            let line = PlotPoints::from(points.clone());
-            plot.line(Line::new(name.to_owned(), line));
-            plot.points(Points::new(name.to_owned(), PlotPoints::from(points)).shape(MarkerShape::Circle).radius(4.0));
-        });
-    });
+    end
 }

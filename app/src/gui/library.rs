@@ -6,7 +6,7 @@ use eframe::egui::{self, Button, CollapsingHeader, Frame, Margin, RichText, Scro
 
 use super::portraits::Portraits;
 use super::text::Texts;
-use super::widgets::{chip, small};
+use super::widgets::{chip, named, small};
 use crate::cards::{Card, List, Text, Why};
 use crate::desk::files::downloads;
 use crate::desk::library::{CardFile, Character};
@@ -72,7 +72,7 @@ impl LibraryView {
                 return;
             }
             let hint = t.get("library-filter");
-            ui.add(TextEdit::singleline(&mut self.filter).hint_text(hint).desired_width(240.0)).on_hover_text(hint);
+            named(ui.add(TextEdit::singleline(&mut self.filter).hint_text(hint).desired_width(240.0)), hint);
             let filter = self.filter.to_lowercase();
             let shown: Vec<Character> = desk
                 .characters
@@ -114,7 +114,7 @@ impl LibraryView {
         });
         let field =
             TextEdit::multiline(&mut self.description).hint_text(hint).desired_rows(5).desired_width(f32::INFINITY);
-        ui.add(field).on_hover_text(t.get("library-description"));
+        named(ui.add(field), t.get("library-description"));
         let ready = !self.name.trim().is_empty() && !self.description.trim().is_empty();
         if ui.add_enabled(ready, Button::new(t.get("library-create"))).clicked() {
             let (name, text) = (self.name.trim(), self.description.trim());

@@ -27,12 +27,18 @@ const SCALINGS: [&str; 5] = ["", "dynamic", "ntk", "linear", "none"];
 impl ModelsView {
     pub(super) fn ui(&mut self, ui: &mut Ui, desk: &mut Desk, t: &Texts) {
         ScrollArea::vertical().id_salt("models").auto_shrink(false).show(ui, |ui| {
-            ui.heading(t.get("page-models"));
+            ui.horizontal(|ui| {
+                ui.heading(t.get("page-models"));
+                // Beside the title, so that nothing moves under the pointer.
+                if !desk.facts_are_current() {
+                    ui.spinner();
+                }
+            });
             self.choose(ui, desk, t);
             ui.separator();
             let facts = desk.facts().cloned();
             match &facts {
-                None => drop(ui.spinner()),
+                None => {}
                 Some(Err(reason)) => drop(warning(ui, reason)),
                 Some(Ok(facts)) => show(ui, facts, t),
             }
@@ -121,17 +127,16 @@ impl ModelsView {
             desk.choice.loras.remove(index);
         }
         ui.horizontal(|ui| {
-            let label = ui.label(t.get("model-lora-add"));
+            let label = ui.label(t.get("model-lora-folder"));
+            let button = format!("➕ {}", t.get("model-lora-add"));
             let field = TextEdit::singleline(&mut self.lora)
                 .hint_text(t.get("model-path-hint"))
-                .desired_width(ui.available_width() - 90.0);
-            ui.add(field).labelled_by(label.id);
+                .desired_width((ui.available_width() - 140.0).max(80.0));
+            let enter = ui.add(field).labelled_by(label.id).lost_focus()
+                && ui.input(|input| input.key_pressed(egui::Key::Enter));
             let typed = self.lora.trim();
-            if ui
-                .add_enabled(!typed.is_empty(), egui::Button::new("➕"))
-                .on_hover_text(t.get("model-lora-add"))
-                .clicked()
-            {
+            let clicked = ui.add_enabled(!typed.is_empty(), egui::Button::new(button)).clicked();
+            if (clicked || enter) && !typed.is_empty() {
                 desk.choice.loras.push(LoraChoice { path: PathBuf::from(typed), scale: 1.0, on: true });
                 self.lora.clear();
             }
@@ -245,7 +250,7 @@ fn memory(ui: &mut Ui, plan: &MemoryPlan, t: &Texts) {
         ui.horizontal(|ui| {
             let (square, _) = ui.allocate_exact_size(vec2(10.0, 10.0), Sense::hover());
             ui.painter().rect_filled(square, 2, stripe(index));
-            small(ui, format!("{}: {}", item.what, bytes(item.bytes)));
+            small(ui, format!("{}: {}", part(&item.what, t), bytes(item.bytes)));
         });
     }
     if let Some(free) = free {
@@ -254,6 +259,19 @@ fn memory(ui: &mut Ui, plan: &MemoryPlan, t: &Texts) {
             warning(ui, t.get("model-memory-too-little"));
         }
     }
+}
+
+/// An item of the plan in the window's language; what stands in brackets, and an item that is not known, as the engine has it.
+fn part(what: &str, t: &Texts) -> String {
+    let (name, detail) = what.split_at(what.find(" (").unwrap_or(what.len()));
+    let name = match name {
+        "weights" => t.get("model-memory-weights"),
+        "KV cache" => t.get("model-memory-cache"),
+        "scratch" => t.get("model-memory-scratch"),
+        "staging, while loading" => t.get("model-memory-staging"),
+        other => other,
+    };
+    format!("{name}{detail}")
 }
 
 /// Colours that the colour-blind can tell apart (Okabe and Ito, 2008).

@@ -4,7 +4,8 @@ use eframe::egui::{self, Align, Layout, ScrollArea, TextEdit, Ui};
 
 use super::page::Page;
 use super::text::Texts;
-use crate::desk::files::{ChatFile, downloads};
+use super::widgets::named;
+use crate::desk::files::ChatFile;
 use crate::desk::{Desk, News};
 use crate::store::ChatId;
 
@@ -16,6 +17,8 @@ pub(super) struct Nav {
     renaming: Option<(ChatId, String)>,
     /// The field for that has just appeared.
     focus: bool,
+    /// The chat whose line is to have the keyboard again.
+    back_to: Option<ChatId>,
     /// The chat that is to be deleted when that is confirmed.
     deleting: Option<ChatId>,
 }
@@ -38,7 +41,7 @@ impl Nav {
             }
         });
         let hint = t.get("chat-list-filter");
-        ui.add(TextEdit::singleline(&mut self.filter).hint_text(hint).desired_width(f32::INFINITY)).on_hover_text(hint);
+        named(ui.add(TextEdit::singleline(&mut self.filter).hint_text(hint).desired_width(f32::INFINITY)), hint);
         self.chats(ui, desk, t, page);
         self.confirm(ui.ctx(), desk, t);
     }
@@ -63,14 +66,18 @@ impl Nav {
         if let Some((renaming, text)) = &mut self.renaming
             && *renaming == id
         {
-            let edit =
-                ui.add(TextEdit::singleline(text).desired_width(f32::INFINITY)).on_hover_text(t.get("chat-rename"));
+            let edit = named(ui.add(TextEdit::singleline(text).desired_width(f32::INFINITY)), t.get("chat-rename"));
             if ui.input(|input| input.key_pressed(egui::Key::Escape)) {
-                self.renaming = None;
+                (self.renaming, self.back_to) = (None, Some(id));
             } else if edit.lost_focus() {
                 let title = std::mem::take(text);
+                // Who leaves it by a key goes on from there; who clicked elsewhere is elsewhere.
+                self.back_to = ui.input(|input| input.key_pressed(egui::Key::Enter)).then_some(id);
                 self.renaming = None;
-                desk.rename_chat(id, title);
+                // Without a name it could not be clicked.
+                if !title.trim().is_empty() {
+                    desk.rename_chat(id, title.trim().to_owned());
+                }
             } else if std::mem::take(&mut self.focus) {
                 edit.request_focus();
             }
@@ -87,7 +94,7 @@ impl Nav {
                     ChatFile::ALL.into_iter().zip(["chat-export-json", "chat-export-md", "chat-export-text"])
                 {
                     if ui.button(t.get(key)).clicked() {
-                        let path = downloads(title, kind.extension());
+                        let path = desk.download(title, kind.extension());
                         let names = (t.get("chat-you"), t.get("chat-assistant"));
                         desk.news.push(match desk.export_chat(id, kind, names, &path) {
                             Ok(()) => News::Done(path.display().to_string()),
@@ -106,6 +113,9 @@ impl Nav {
             ui.with_layout(Layout::left_to_right(Align::Center).with_main_justify(true), |ui| {
                 let label = egui::Button::selectable(desk.chat.id == id, title).truncate();
                 let response = ui.add(label);
+                if self.back_to.take_if(|back| *back == id).is_some() {
+                    response.request_focus();
+                }
                 if response.clicked() {
                     desk.open_chat(id);
                     *page = Page::Chat;

@@ -9,6 +9,11 @@ pub(super) fn icon_button(ui: &mut Ui, icon: &str, name: &str) -> Response {
     response.on_hover_text(name)
 }
 
+/// A field, or another widget that no label stands beside: `name` for screen readers, and as a tooltip.
+pub(super) fn named(response: Response, name: &str) -> Response {
+    response.accessible_name(name).on_hover_text(name)
+}
+
 /// A small label in the weak colour.
 pub(super) fn small(ui: &mut Ui, text: impl Into<String>) -> Response {
     ui.label(RichText::new(text).small().weak())

@@ -6,7 +6,7 @@ use guanaco_engine::prompt::{DropReason, Place, Preset, Prompt, Section, Section
 use crate::desk::{Desk, Previewed};
 use crate::gui::text::Texts;
 use crate::gui::theme::section_color;
-use crate::gui::widgets::{icon_button, small, warning};
+use crate::gui::widgets::{icon_button, named, small, warning};
 
 pub(super) fn ui(ui: &mut Ui, desk: &mut Desk, t: &Texts) {
     frame(ui, desk, t);
@@ -47,7 +47,7 @@ fn frame(ui: &mut Ui, desk: &mut Desk, t: &Texts) {
         let mut tokens = settings.history_tokens.unwrap_or(1024);
         if limited {
             let drag = ui.add(egui::DragValue::new(&mut tokens).range(0..=1_000_000).speed(8));
-            drag.on_hover_text(t.get("prompt-history-depth"));
+            named(drag, t.get("prompt-history-depth"));
         }
         settings.history_tokens = limited.then_some(tokens);
     });

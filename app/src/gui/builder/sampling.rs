@@ -5,7 +5,7 @@ use guanaco_engine::sampler::{SamplerConfig, SamplerPreset};
 
 use crate::desk::Desk;
 use crate::gui::text::Texts;
-use crate::gui::widgets::small;
+use crate::gui::widgets::{named, small};
 
 pub(super) fn ui(ui: &mut Ui, desk: &mut Desk, t: &Texts) {
     let settings = &mut desk.chat.settings;
@@ -51,7 +51,7 @@ pub(super) fn ui(ui: &mut Ui, desk: &mut Desk, t: &Texts) {
     ui.horizontal_wrapped(|ui| {
         ui.checkbox(&mut settings.fixed_seed, t.get("sampling-fixed-seed")).on_hover_text(t.get("sampling-seed-hint"));
         if settings.fixed_seed {
-            ui.add(DragValue::new(&mut settings.sampler.seed)).on_hover_text(t.get("sampling-seed"));
+            named(ui.add(DragValue::new(&mut settings.sampler.seed)), t.get("sampling-seed"));
         }
     });
     let most = Slider::new(&mut settings.max_new_tokens, 1..=2048).text(t.get("sampling-max-new-tokens"));

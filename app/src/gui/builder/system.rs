@@ -5,7 +5,7 @@ use guanaco_engine::prompt::{Language, Source};
 
 use crate::desk::Desk;
 use crate::gui::text::Texts;
-use crate::gui::widgets::{icon_button, small, warning};
+use crate::gui::widgets::{icon_button, named, small, warning};
 
 /// What the tab remembers.
 #[derive(Default)]
@@ -83,7 +83,7 @@ impl SystemView {
                 eframe::egui::WidgetInfo::selected(eframe::egui::Role::CheckBox, true, source.enabled, &name)
             });
             let title = ui.add(TextEdit::singleline(&mut source.title).desired_width(ui.available_width() - 190.0));
-            title.on_hover_text(t.get("prompt-source-title"));
+            named(title, t.get("prompt-source-title"));
             if let Some(tokens) = tokens {
                 small(ui, t.with("prompt-tokens", &[("n", tokens.into())]));
             }
@@ -98,11 +98,11 @@ impl SystemView {
             let mut link = source.link.clone().unwrap_or_default();
             let field =
                 TextEdit::singleline(&mut link).hint_text(t.get("prompt-source-link")).desired_width(f32::INFINITY);
-            if ui.add(field).on_hover_text(t.get("prompt-source-link")).changed() {
+            if named(ui.add(field), t.get("prompt-source-link")).changed() {
                 source.link = Some(link.trim().to_owned()).filter(|link| !link.is_empty());
             }
             let text = TextEdit::multiline(&mut source.text).desired_rows(6).desired_width(f32::INFINITY);
-            ui.add(text).on_hover_text(t.get("prompt-source-text"));
+            named(ui.add(text), t.get("prompt-source-text"));
         }
         remove
     }

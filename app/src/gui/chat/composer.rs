@@ -5,6 +5,21 @@ use eframe::egui::{self, Event, ImeEvent, Key, KeyboardShortcut, Modifiers, Text
 use crate::desk::Desk;
 use crate::gui::text::Texts;
 
+/// The message field.
+fn field() -> egui::Id {
+    egui::Id::unique("composer")
+}
+
+/// Gives the message field the keyboard.
+pub(super) fn take_keyboard(ctx: &egui::Context) {
+    ctx.memory_mut(|memory| memory.request_focus(field()));
+}
+
+/// Whether the message field has the keyboard.
+pub(super) fn has_keyboard(ctx: &egui::Context) -> bool {
+    ctx.memory(|memory| memory.has_focus(field()))
+}
+
 /// Follows the input method.
 #[derive(Debug, Default)]
 pub(super) struct Enter {
@@ -45,7 +60,7 @@ pub(super) struct Composer {
 
 impl Composer {
     pub(super) fn ui(&mut self, ui: &mut Ui, desk: &mut Desk, t: &Texts) {
-        let id = egui::Id::unique("composer");
+        let id = field();
         let focused = ui.memory(|memory| memory.has_focus(id));
         let sends = ui.input(|input| self.enter.sends(&input.events)) && focused;
         let answering = desk.answering().is_some();
@@ -79,11 +94,14 @@ impl Composer {
             if answering {
                 if ui.button(format!("⏹ {}", t.get("chat-stop"))).clicked() {
                     desk.stop();
+                    take_keyboard(ui.ctx());
                 }
             } else {
                 let can_send = !desk.chat.draft.trim().is_empty() && desk.model.ready().is_some();
                 if ui.add_enabled(can_send, egui::Button::new(format!("➤ {}", t.get("chat-send")))).clicked() {
                     desk.send();
+                    // The button is gone while the answer comes.
+                    take_keyboard(ui.ctx());
                 }
             }
         });

@@ -1,21 +1,40 @@
 //! One message: who says it, the text, how it was made, and what can be done with it.
 
-use eframe::egui::{self, Align, Color32, Frame, Layout, Margin, RichText, TextEdit, Ui};
+use eframe::egui::{self, Align, Color32, Frame, Key, Layout, Margin, Response, RichText, TextEdit, Ui};
 use egui_commonmark::{CommonMarkCache, CommonMarkViewer};
 use guanaco_engine::prompt::Role;
 
+use super::composer;
 use super::tokens::TokenView;
 use crate::desk::{Answering, Desk, SaveState};
 use crate::gui::text::Texts;
-use crate::gui::widgets::{chip, icon_button, small, warning};
+use crate::gui::widgets::{chip, icon_button, named, small, warning};
 use crate::tree::{Node, NodeId, ReplyInfo};
 
 /// What is being done with messages.
 #[derive(Default)]
 pub(super) struct Message {
-    /// The message that is being edited, with its text so far.
-    editing: Option<(NodeId, String)>,
+    editing: Option<Editing>,
     tokens: TokenView,
+    /// The button that is to have the keyboard again: the one that was pressed is gone with its message.
+    back_to: Option<(NodeId, Button)>,
+}
+
+/// The message that is being edited.
+struct Editing {
+    node: NodeId,
+    /// Its text so far.
+    text: String,
+    /// The field has just come up.
+    appeared: bool,
+}
+
+/// A button under a message that is pressed again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Button {
+    Previous,
+    Next,
+    Edit,
 }
 
 /// What a person asked for; done once everything is drawn.
@@ -39,7 +58,7 @@ impl Message {
             ui.set_width(ui.available_width());
             ui.label(RichText::new(speaker(node, desk, t)).strong());
             match &mut self.editing {
-                Some((editing, text)) if *editing == id => act = edit(ui, text, t),
+                Some(editing) if editing.node == id => act = edit(ui, editing, t),
                 _ if self.tokens.is_open(id) => self.tokens.ui(ui, desk, t, id, &node.content),
                 _ if is_user => drop(ui.label(&node.content)),
                 _ => drop(CommonMarkViewer::new().show(ui, markdown, &node.content)),
@@ -53,7 +72,7 @@ impl Message {
             act = act.take().or(footer);
         });
         if let Some(act) = act {
-            self.act(desk, id, act);
+            self.act(ui.ctx(), desk, id, act);
         }
         if let Some((at, instead)) = self.tokens.take_branch(id) {
             desk.branch(id, at, &instead);
@@ -70,11 +89,13 @@ impl Message {
             let (index, count) = desk.chat.tree.siblings(id);
             if count > 1 {
                 ui.add_enabled_ui(!busy, |ui| {
-                    if icon_button(ui, "◀", t.get("chat-previous")).clicked() {
+                    let previous = icon_button(ui, "◀", t.get("chat-previous"));
+                    if self.again(id, Button::Previous, &previous) {
                         act = Some(Act::Swipe(-1));
                     }
                     small(ui, format!("{}/{count}", index + 1));
-                    if icon_button(ui, "▶", t.get("chat-next")).clicked() {
+                    let next = icon_button(ui, "▶", t.get("chat-next"));
+                    if self.again(id, Button::Next, &next) {
                         act = Some(Act::Swipe(1));
                     }
                 });
@@ -91,8 +112,9 @@ impl Message {
                         act = Some(Act::GoOn);
                     }
                 }
-                if icon_button(ui, "✏", t.get("chat-edit")).clicked() {
-                    self.editing = Some((id, node.content.clone()));
+                let edit = icon_button(ui, "✏", t.get("chat-edit"));
+                if self.again(id, Button::Edit, &edit) {
+                    self.editing = Some(Editing { node: id, text: node.content.clone(), appeared: true });
                 }
                 if icon_button(ui, "🔀", t.get("chat-branch")).clicked() {
                     act = Some(Act::BranchOff);
@@ -112,7 +134,32 @@ impl Message {
         act
     }
 
-    fn act(&mut self, desk: &mut Desk, id: NodeId, act: Act) {
+    /// Whether `button` of message `id` is pressed; gives it the keyboard where it is to have it again.
+    fn again(&mut self, id: NodeId, button: Button, response: &Response) -> bool {
+        if response.enabled() && self.back_to.take_if(|back| *back == (id, button)).is_some() {
+            response.request_focus();
+        }
+        response.clicked()
+    }
+
+    /// Swipes the last message, `by` further; nothing where there is only one.
+    pub(super) fn swipe_last(&mut self, desk: &mut Desk, by: isize) {
+        let last = desk.chat.tree.path().last().map(|node| node.id);
+        if let Some(id) = last.filter(|id| desk.chat.tree.siblings(*id).1 > 1) {
+            desk.swipe(id, by);
+        }
+    }
+
+    /// Does what was asked for. The keyboard goes on where the hand was: at the same button of what is shown in the place of the
+    /// message, and in the message field where an answer is on its way.
+    fn act(&mut self, ctx: &egui::Context, desk: &mut Desk, id: NodeId, act: Act) {
+        let place = desk.chat.tree.path().iter().position(|node| node.id == id);
+        let by_key = ctx.input(|input| input.key_pressed(Key::Enter) || input.key_pressed(Key::Space));
+        let back_to = match &act {
+            Act::Swipe(by) => Some(if *by < 0 { Button::Previous } else { Button::Next }),
+            Act::Edit(_) => Some(Button::Edit),
+            _ => None,
+        };
         match act {
             Act::Regenerate => desk.regenerate(id),
             Act::GoOn => desk.go_on(id),
@@ -125,6 +172,12 @@ impl Message {
             Act::Swipe(by) => desk.swipe(id, by),
             Act::Delete => desk.delete(id),
             Act::BranchOff => desk.branch_off(id),
+        }
+        let now = place.and_then(|place| desk.chat.tree.path().get(place).map(|node| node.id));
+        match (back_to, now) {
+            (Some(button), Some(now)) if desk.answering().is_none() => self.back_to = Some((now, button)),
+            _ if by_key || back_to.is_some() => composer::take_keyboard(ctx),
+            _ => {}
         }
     }
 }
@@ -140,9 +193,11 @@ fn speaker(node: &Node, desk: &Desk, t: &Texts) -> String {
 }
 
 /// The field in which a message is changed.
-fn edit(ui: &mut Ui, text: &mut String, t: &Texts) -> Option<Act> {
-    let field = ui.add(TextEdit::multiline(text).desired_width(f32::INFINITY));
-    field.on_hover_text(t.get("chat-edit"));
+fn edit(ui: &mut Ui, Editing { text, appeared, .. }: &mut Editing, t: &Texts) -> Option<Act> {
+    let field = named(ui.add(TextEdit::multiline(text).desired_width(f32::INFINITY)), t.get("chat-edit"));
+    if std::mem::take(appeared) {
+        field.request_focus();
+    }
     let mut act = None;
     ui.horizontal(|ui| {
         if ui.button(t.get("chat-edit-done")).clicked() {

@@ -57,6 +57,21 @@ impl ChatView {
         self.list(ui, desk, t);
     }
 
+    /// Gives the message field the keyboard.
+    pub(super) fn take_keyboard(&self, ctx: &egui::Context) {
+        composer::take_keyboard(ctx);
+    }
+
+    /// Whether the message field has the keyboard.
+    pub(super) fn has_keyboard(&self, ctx: &egui::Context) -> bool {
+        composer::has_keyboard(ctx)
+    }
+
+    /// Swipes the last message, `by` further.
+    pub(super) fn swipe_last(&mut self, desk: &mut Desk, by: isize) {
+        self.message.swipe_last(desk, by);
+    }
+
     /// Opens the field to search in.
     pub(super) fn open_search(&mut self) {
         self.search.open();

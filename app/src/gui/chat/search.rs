@@ -4,7 +4,7 @@ use eframe::egui::{Key, TextEdit, Ui};
 
 use crate::desk::Desk;
 use crate::gui::text::Texts;
-use crate::gui::widgets::{icon_button, small};
+use crate::gui::widgets::{icon_button, named, small};
 use crate::tree::NodeId;
 
 /// The search field, when it is open.
@@ -32,7 +32,7 @@ impl Search {
         ui.horizontal(|ui| {
             let edit =
                 ui.add(TextEdit::singleline(&mut self.text).hint_text(t.get("chat-search")).desired_width(220.0));
-            let edit = edit.on_hover_text(t.get("chat-search"));
+            let edit = named(edit, t.get("chat-search"));
             if std::mem::take(&mut self.focus) {
                 edit.request_focus();
             }
