@@ -1,9 +1,27 @@
 //! The window, driven by its accessible names and without a display, on the real worker with the embedded model; and pictures of it.
 
+#[path = "gui/chats.rs"]
+mod chats;
+#[path = "gui/conversation.rs"]
+mod conversation;
+#[path = "gui/dropping.rs"]
+mod dropping;
+#[path = "gui/failures.rs"]
+mod failures;
+#[path = "gui/gpu.rs"]
+mod gpu;
 #[path = "gui/hands.rs"]
 mod hands;
+#[path = "gui/keyboard.rs"]
+mod keyboard;
+#[path = "gui/models.rs"]
+mod models;
+#[path = "gui/names.rs"]
+mod names;
 #[path = "gui/pictures.rs"]
 mod pictures;
+#[path = "gui/settings.rs"]
+mod settings;
 
 use std::process::ExitCode;
 
@@ -18,20 +36,36 @@ type Run = fn() -> Outcome;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
-    let cases: [(&str, Run); 14] = [
+    let cases: [(&str, Run); 30] = [
         ("a message is typed, sent and answered", say),
         ("enter sends, shift and enter breaks the line", enter),
         ("an answer is made again, and swiped at any turn", swipe),
         ("a message is edited, deleted and brought back", edit),
         ("an answer goes on, and branches from a token", tokens),
         ("an answer is stopped, and kept", stop),
-        ("the prompt is shown while it is typed", prompt),
-        ("chats are opened, renamed, searched and deleted", chats),
         ("all is there again after a restart", restart),
-        ("a model that is none is refused with a reason", models),
         ("sampling is set and kept with the chat", sampling),
-        ("a character is made, and plays", role_play),
-        ("a card is brought in and greets, a hostile one is refused", cards),
+        ("the prompt is shown while it is typed", conversation::prompt),
+        ("what was deleted comes back, and a chat branches off", conversation::undo),
+        ("several characters share a chat", conversation::several),
+        ("sources and keywords are followed by notices", conversation::sources),
+        ("chats are opened, renamed, searched and deleted", chats::list),
+        ("a chat is taken away as a file, and comes back", chats::export),
+        ("what is dropped goes where it belongs", dropping::run),
+        ("what the model's settings cost is shown, and loaded", models::settings),
+        ("another model with a LoRA under an open chat", models::another),
+        ("a load is cancelled, and a model that is none refused", models::cancel),
+        ("language, theme and scale change at once", settings::run),
+        ("kernels are checked, and the check is cancelled", gpu::conformance),
+        ("a bench is run and kept", gpu::bench),
+        ("a device is lost while an answer streams", failures::lost_device),
+        ("a second window on the same chats is told so", failures::locked),
+        ("a model that does not fit is told before", failures::too_large),
+        ("a message that is too long is told", failures::too_long),
+        ("everything has a name", names::run),
+        ("a chat by keys alone", keyboard::alone),
+        ("what Tab comes to is in sight", keyboard::in_sight),
+        ("an input method keeps its Enter", keyboard::input_method),
         ("pictures", pictures::run),
     ];
     for (name, run) in cases {
@@ -149,63 +183,10 @@ fn stop() -> Outcome {
     Ok(())
 }
 
-fn prompt() -> Outcome {
-    let mut hands = Hands::new()?;
-    hands.desk().window.prompt_panel = true;
-    hands.type_text("How are you?\n### Response: x")?;
-    hands.wait(|desk| {
-        desk.preview()
-            .is_some_and(|shown| shown.prompt.as_ref().is_ok_and(|prompt| prompt.text.contains("How are you?")))
-    })?;
-    hands.steps(3);
-    ensure!(hands.sees("### Instruction:") && hands.sees("User: How are you?") && hands.sees("of 1024 tokens"));
-    ensure!(hands.sees("### Response:"), "the marker that was typed is named");
-    let previewed = hands.desk().preview().cloned().context("preview")?;
-    let prompt = previewed.prompt.map_err(anyhow::Error::msg)?;
-    ensure!(!prompt.neutralised.is_empty());
-    hands.desk().chat.draft.clear();
-    hands.say("How are you?")?;
-    Ok(())
-}
-
-fn chats() -> Outcome {
-    let mut hands = Hands::new()?;
-    hands.say("About the sea")?;
-    hands.click("➕ New chat")?;
-    hands.say("About the mountains")?;
-    ensure!(hands.desk().chats.len() == 2);
-    let sea = hands.desk().chats.iter().find(|chat| chat.title.contains("sea")).context("the first chat")?.id;
-    hands.desk().rename_chat(sea, "Waves".to_owned());
-    hands.steps(2);
-    hands.click("Waves")?;
-    ensure!(hands.path()[0].content == "About the sea");
-    hands.window.key_press_modifiers(Modifiers::COMMAND, Key::F);
-    hands.steps(2);
-    let found = hands.desk().chat.tree.search("SEA");
-    ensure!(found == [hands.path()[0].id]);
-    hands.desk().delete_chat(sea);
-    hands.steps(2);
-    ensure!(hands.desk().chats.len() == 1 && !hands.sees("Waves"));
-    Ok(())
-}
-
 fn restart() -> Outcome {
     let mut hands = Hands::new()?;
     hands.say("Remember this.")?;
     let before: Vec<_> = hands.path().iter().map(|node| (node.id, node.content.clone())).collect();
-    // Out as a file and in again: another chat with the same messages.
-    let folder = tempfile::tempdir()?;
-    let id = hands.desk().chat.id;
-    for kind in guanaco::desk::files::ChatFile::ALL {
-        hands.desk().export_chat(id, kind, ("You", "It"), &folder.path().join(format!("chat.{}", kind.extension())))?;
-    }
-    ensure!(std::fs::read_to_string(folder.path().join("chat.md"))?.contains("**You**"));
-    hands.desk().import_chat(&folder.path().join("chat.json"))?;
-    ensure!(
-        hands.desk().chat.id != id
-            && hands.path().iter().map(|node| &node.content).eq(before.iter().map(|(_, text)| text))
-    );
-    ensure!(hands.desk().import_chat(&folder.path().join("chat.txt")).is_err());
     let mut hands = hands.restart()?;
     let after: Vec<_> = hands.path().iter().map(|node| (node.id, node.content.clone())).collect();
     ensure!(before == after, "{before:?} {after:?}");
@@ -213,60 +194,8 @@ fn restart() -> Outcome {
     Ok(())
 }
 
-fn models() -> Outcome {
-    let mut hands = Hands::new()?;
-    hands.click("📦  Models")?;
-    hands.wait(|desk| matches!(desk.facts(), Some(Ok(_))))?;
-    ensure!(hands.sees("tiny-guanaco") && hands.sees("weights") && hands.sees("KV cache"));
-    hands.desk().choice.path = Some("/no/such/model".into());
-    hands.wait(|desk| matches!(desk.facts(), Some(Err(reason)) if reason.contains("/no/such/model")))?;
-    hands.steps(2);
-    ensure!(hands.sees("/no/such/model"));
-    Ok(())
-}
-
-fn role_play() -> Outcome {
-    let mut hands = Hands::new()?;
-    hands.click("👥  Library")?;
-    // The sample that a first start finds.
-    hands.click("Chat with Zorina")?;
-    hands.say("What is your cat called?")?;
-    let answer = hands.path().pop().context("the answer")?;
-    ensure!(answer.name.as_deref() == Some("Zorina") && !answer.content.starts_with("Zorina"), "{answer:?}");
-    ensure!(answer.reply.is_some_and(|info| info.sourced), "the card backs it");
-    let prompt = hands.desk().preview().cloned().context("the prompt")?.prompt.map_err(anyhow::Error::msg)?;
-    ensure!(prompt.text.contains("Cat: Tomo") && prompt.text.contains("Zorina: "), "{}", prompt.text);
-    Ok(())
-}
-
-fn cards() -> Outcome {
-    let mut hands = Hands::new()?;
-    let folder = tempfile::tempdir()?;
-    let json = r#"{"spec":"chara_card_v2","spec_version":"2.0","data":{"name":"Ava","description":"{{char}} lives in Rome.",
-        "personality":"","scenario":"","first_mes":"Hello, I am {{char}}.","mes_example":"","alternate_greetings":["Ciao!"],"odd":7}}"#;
-    let path = folder.path().join("ava.json");
-    std::fs::write(&path, json)?;
-    let id = hands.desk().import_card(&path)?;
-    hands.desk().play(id);
-    hands.steps(3);
-    ensure!(hands.path().len() == 1 && hands.path()[0].content == "Hello, I am Ava." && hands.sees("1/2"));
-    hands.click("Next answer")?;
-    ensure!(hands.path()[0].content == "Ciao!");
-    let written = folder.path().join("out.png");
-    hands.desk().export_card(id, guanaco::desk::library::CardFile::Png, &written)?;
-    let again = hands.desk().import_card(&written)?;
-    let odd = hands.desk().character(again).and_then(|character| character.card.data().get("odd").cloned());
-    ensure!(odd == Some(7.into()), "an unknown field is lost: {odd:?}");
-    std::fs::write(&path, b"\x89PNG\r\n\x1a\nnonsense")?;
-    let reason = hands.desk().import_card(&path).err().context("a broken card was taken")?.to_string();
-    ensure!(reason.contains("ava.json"), "{reason}");
-    Ok(())
-}
-
 fn sampling() -> Outcome {
     let mut hands = Hands::new()?;
-    hands.desk().window.prompt_panel = true;
-    hands.steps(2);
     hands.click("Sampling")?;
     hands.click("Greedy")?;
     hands.say("Hi")?;

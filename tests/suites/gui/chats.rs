@@ -1,0 +1,105 @@
+//! The list of chats: opening, renaming, filtering, deleting, taking away; and searching the open one.
+
+use anyhow::{Context as _, ensure};
+use eframe::egui::{Key, Modifiers};
+use guanaco::desk::News;
+use guanaco_tests::Outcome;
+
+use super::hands::Hands;
+
+pub(crate) fn list() -> Outcome {
+    let mut hands = Hands::new()?;
+    hands.say("About the sea")?;
+    hands.click("➕ New chat")?;
+    hands.brief();
+    hands.say("About the mountains")?;
+    ensure!(hands.desk().chats.len() == 2);
+    // A chat that is not open gets another name.
+    hands.click("Menu of “About the sea”")?;
+    hands.click("Rename")?;
+    hands.press_with(Modifiers::COMMAND, Key::A);
+    hands.write("Waves");
+    hands.press(Key::Enter);
+    ensure!(hands.sees("Waves") && !hands.sees("About the sea"), "{:?}", hands.labels());
+    ensure!(hands.focused().as_deref() == Some("Waves"), "its line has the keyboard: {:?}", hands.focused());
+    // One that is given up keeps its name, and so does one that would have none.
+    for (typed, key) in [("nothing", Key::Escape), ("  ", Key::Enter)] {
+        hands.click("Menu of “Waves”")?;
+        hands.click("Rename")?;
+        hands.press_with(Modifiers::COMMAND, Key::A);
+        hands.write(typed);
+        hands.press(key);
+        ensure!(hands.sees("Waves") && !hands.sees("nothing"), "{:?}", hands.labels());
+    }
+    hands.fill("Filter chats", "WAV")?;
+    ensure!(hands.sees("Waves") && !hands.sees("Menu of “About the mountains”"));
+    hands.click("Waves")?;
+    ensure!(hands.path()[0].content == "About the sea");
+    hands.click("Filter chats")?;
+    hands.press_with(Modifiers::COMMAND, Key::A);
+    hands.press(Key::Backspace);
+    search(&mut hands)?;
+    // Deleted only when that is confirmed, and then for good.
+    hands.click("Menu of “Waves”")?;
+    hands.click("Delete chat")?;
+    hands.click("Cancel")?;
+    ensure!(hands.desk().chats.len() == 2);
+    hands.click("Menu of “Waves”")?;
+    hands.click("Delete chat")?;
+    hands.click("Delete")?;
+    ensure!(hands.desk().chats.len() == 1 && !hands.sees("Waves") && hands.path().is_empty());
+    let mut hands = hands.restart()?;
+    ensure!(hands.desk().chats.len() == 1 && hands.sees("About the mountains"));
+    Ok(())
+}
+
+/// Finds what was said on another branch, too.
+fn search(hands: &mut Hands) -> Outcome {
+    hands.click_last("Answer again")?;
+    hands.wait_for_answer()?;
+    let second = hands.path()[1].id;
+    hands.click_last("Edit message")?;
+    hands.press_with(Modifiers::COMMAND, Key::A);
+    hands.write("A lighthouse stands there.");
+    hands.click("Apply")?;
+    hands.click_last("Previous answer")?;
+    ensure!(!hands.sees("A lighthouse stands there."));
+    hands.press_with(Modifiers::COMMAND, Key::F);
+    ensure!(hands.focused().as_deref() == Some("Search this chat"), "{:?}", hands.focused());
+    hands.write("LIGHTHOUSE");
+    ensure!(hands.sees("1 of 1"), "{:?}", hands.labels());
+    hands.press(Key::Enter);
+    ensure!(hands.path()[1].content == "A lighthouse stands there." && hands.path()[1].id != second);
+    hands.press(Key::Escape);
+    ensure!(!hands.sees("1 of 1"));
+    Ok(())
+}
+
+/// Each kind of file by the chat's menu; the JSON comes back when it is dropped on the window.
+pub(crate) fn export() -> Outcome {
+    let mut hands = Hands::new()?;
+    hands.say("Remember this.")?;
+    let before: Vec<_> = hands.path().into_iter().map(|node| node.content).collect();
+    for (entry, file) in [
+        ("Export all as JSON", "Remember this_.json"),
+        ("Export as Markdown", "Remember this_.md"),
+        ("Export as text", "Remember this_.txt"),
+    ] {
+        hands.click("Menu of “Remember this.”")?;
+        hands.click(entry)?;
+        let path = hands.folder().join(file);
+        let text = std::fs::read_to_string(&path).with_context(|| format!("{entry} wrote no {file}"))?;
+        ensure!(before.iter().all(|said| text.contains(said.trim()) || file.ends_with("json")), "{text}");
+        ensure!(hands.sees(&format!("✔ {}", path.display())), "where it is: {:?}", hands.labels());
+        hands.click_last("Close")?;
+        ensure!(hands.news().is_empty());
+    }
+    ensure!(std::fs::read_to_string(hands.folder().join("Remember this_.md"))?.contains("**You**"));
+    let chat = hands.desk().chat.id;
+    let file = hands.folder().join("Remember this_.json");
+    hands.drop_files(&[&file]);
+    ensure!(hands.desk().chat.id != chat && hands.desk().chats.len() == 2, "{:?}", hands.news());
+    ensure!(hands.path().iter().map(|node| &node.content).eq(&before));
+    ensure!(!hands.news().iter().any(|news| matches!(news, News::Failed(_))));
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! What fails is told plainly, and takes no chat with it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, ensure};
+use eframe::egui::Key;
+use egui_kittest::Harness;
+use egui_kittest::kittest::Queryable as _;
+use guanaco::desk::News;
+use guanaco::gui::{App, Start};
+use guanaco_tests::{Outcome, workspace};
+
+use super::hands::Hands;
+
+/// The device goes away while an answer streams: what there is of it stays, the model comes back, a line says what happened.
+pub(crate) fn lost_device() -> Outcome {
+    let mut hands = Hands::new()?;
+    hands.say("Remember this.")?;
+    let before = hands.path();
+    hands.desk().chat.settings.max_new_tokens = 900;
+    hands.desk().chat.settings.stop = vec!["no answer has this".to_owned()];
+    let mut lost = None;
+    // A short answer may be over before.
+    for _ in 0..5 {
+        hands.send("Tell me a very long story.")?;
+        hands.wait(|desk| desk.answering().is_none_or(|answering| answering.n_tokens >= 2))?;
+        let model = hands.desk().model.ready().cloned().context("the model")?;
+        if hands.desk().answering().is_some() {
+            model.lose_device("the driver was reset");
+            hands.wait(|desk| desk.answering().is_none())?;
+        }
+        if hands.news().iter().any(|news| matches!(news, News::DeviceLost(_) | News::Failed(_))) {
+            lost = Some(model);
+            break;
+        }
+    }
+    let old = lost.context("every answer was over before the device was")?;
+    ensure!(
+        hands.sees("The graphics device was lost and set up again; the chat is intact. (the driver was reset)"),
+        "{:?}",
+        hands.news()
+    );
+    hands.wait(|desk| desk.model.ready().is_some_and(|model| !Arc::ptr_eq(model, &old)))?;
+    let path = hands.path();
+    ensure!(path.starts_with(&before), "{path:?}");
+    let cut = path.last().context("the answer")?.clone();
+    ensure!(!cut.complete && !cut.content.is_empty() && hands.sees("This answer was interrupted"), "{cut:?}");
+    // It goes on where it was cut off, once the line is put away.
+    hands.click_last("Close")?;
+    hands.brief();
+    hands.click_last("Continue this answer")?;
+    hands.wait_for_answer()?;
+    let whole = hands.path().pop().context("the answer")?;
+    ensure!(whole.id == cut.id && whole.complete && whole.content.starts_with(cut.content.trim_end()), "{whole:?}");
+    Ok(())
+}
+
+/// A second window on the same chats says who has them, and opens them once they are free.
+pub(crate) fn locked() -> Outcome {
+    let mut first = Hands::new()?;
+    first.say("Mine.")?;
+    let path = first.folder().to_owned();
+    let mut second = Harness::builder()
+        .with_size([900.0, 600.0])
+        .wgpu()
+        .build_eframe(move |context| App::new(&context.egui_ctx, path, &Start::default()));
+    second.run_steps(3);
+    ensure!(second.state_mut().desk().is_none());
+    ensure!(second.query_by_label_contains("another running guanaco has these chats open").is_some());
+    let retry = |second: &mut Harness<'static, App>| {
+        // In the system's language, which may be any.
+        let button = second.get_by_role(eframe::egui::Role::Button);
+        button.click();
+        second.run_steps(3);
+    };
+    retry(&mut second);
+    ensure!(second.state_mut().desk().is_none(), "they are still taken");
+    ensure!(first.desk().leave(std::time::Duration::from_secs(30)));
+    let folder = first.close();
+    retry(&mut second);
+    let desk = second.state_mut().desk().context("the chats are free, and not opened")?;
+    ensure!(desk.chat.tree.path().first().is_some_and(|node| node.content == "Mine."));
+    drop(second);
+    drop(folder);
+    Ok(())
+}
+
+/// A model larger than any memory: the page says so before it is loaded, from the headers of its file.
+pub(crate) fn too_large() -> Outcome {
+    let mut hands = Hands::new()?;
+    let model = hands.folder().join("huge");
+    if let Err(error) = huge(&model) {
+        println!("not tried: this disk takes no sparse file of that size ({error:#})");
+        return Ok(());
+    }
+    hands.page(Key::Num3);
+    hands.fill("Folder or GGUF file", &model.display().to_string())?;
+    hands.click("Open")?;
+    hands.wait(|desk| {
+        desk.facts_are_current()
+            && desk.facts().is_some_and(|facts| facts.as_ref().map_or(true, |facts| facts.name.contains("huge")))
+    })?;
+    ensure!(hands.sees("This does not fit."), "{:?}", hands.labels());
+    ensure!(hands.desk().model.ready().is_some(), "what is loaded stays");
+    Ok(())
+}
+
+/// A folder with the header of a 600 GB model, and nothing behind it.
+fn huge(folder: &Path) -> Outcome {
+    std::fs::create_dir(folder)?;
+    let (dim, hidden, layers, vocabulary) = (16_384_u64, 65_536_u64, 70, 2048_u64);
+    let config = format!(
+        r#"{{"architectures":["LlamaForCausalLM"],"model_type":"llama","hidden_act":"silu","hidden_size":{dim},"intermediate_size":{hidden},
+        "num_attention_heads":128,"num_hidden_layers":{layers},"vocab_size":{vocabulary},"rms_norm_eps":1e-6,"max_position_embeddings":2048}}"#
+    );
+    std::fs::write(folder.join("config.json"), config)?;
+    std::fs::copy(workspace().join("app/tiny-guanaco/tokenizer.json"), folder.join("tokenizer.json"))?;
+    let mut tensors = vec![
+        ("model.embed_tokens.weight".to_owned(), vec![vocabulary, dim]),
+        ("model.norm.weight".to_owned(), vec![dim]),
+        ("lm_head.weight".to_owned(), vec![vocabulary, dim]),
+    ];
+    for layer in 0..layers {
+        let name = |part: &str| format!("model.layers.{layer}.{part}.weight");
+        tensors.extend(
+            ["q_proj", "k_proj", "v_proj", "o_proj"].map(|part| (name(&format!("self_attn.{part}")), vec![dim, dim])),
+        );
+        tensors.extend([(name("mlp.gate_proj"), vec![hidden, dim]), (name("mlp.up_proj"), vec![hidden, dim])]);
+        tensors.push((name("mlp.down_proj"), vec![dim, hidden]));
+        tensors.extend(["input_layernorm", "post_attention_layernorm"].map(|part| (name(part), vec![dim])));
+    }
+    let mut end = 0;
+    let entries: Vec<String> = tensors
+        .iter()
+        .map(|(name, shape)| {
+            let start = end;
+            end += 2 * shape.iter().product::<u64>();
+            format!(r#""{name}":{{"dtype":"F16","shape":{shape:?},"data_offsets":[{start},{end}]}}"#)
+        })
+        .collect();
+    let header = format!("{{{}}}", entries.join(","));
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    let path = folder.join("model.safetensors");
+    std::fs::write(&path, &bytes)?;
+    std::fs::OpenOptions::new().write(true).open(&path)?.set_len(bytes.len() as u64 + end)?;
+    Ok(())
+}
+
+/// A message that no context holds is refused with figures, and stays in the chat to be shortened.
+pub(crate) fn too_long() -> Outcome {
+    let mut hands = Hands::new()?;
+    hands.say("Hello!")?;
+    let long = "one two three four five ".repeat(600);
+    hands.send(&long)?;
+    hands.steps(3);
+    ensure!(hands.desk().answering().is_none());
+    let failed = |news: &News| matches!(news, News::Failed(reason) if reason.contains("tokens"));
+    ensure!(hands.news().iter().any(failed), "{:?}", hands.news());
+    ensure!(hands.path().len() == 3 && hands.path()[2].content == long.trim(), "what was typed is not lost");
+    hands.click_last("Close")?;
+    hands.click_last("Edit message")?;
+    hands.press_with(eframe::egui::Modifiers::COMMAND, Key::A);
+    hands.write("Shorter.");
+    hands.click("Apply")?;
+    hands.wait_for_answer()?;
+    ensure!(hands.path().len() == 4 && hands.path()[2].content == "Shorter.");
+    Ok(())
+}

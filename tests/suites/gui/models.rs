@@ -1,0 +1,170 @@
+//! The model page: what the settings cost, LoRAs, another model under an open chat, and a load that is cancelled.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, ensure};
+use eframe::egui::{Key, Modifiers};
+use guanaco::desk::Desk;
+use guanaco::desk::model::ModelState;
+use guanaco_engine::file::{Checkpoint, Dtype, NewTensor, SafetensorsWriter};
+use guanaco_engine::kernels::Rng;
+use guanaco_engine::model::Config;
+use guanaco_tests::{Outcome, workspace};
+
+use super::hands::Hands;
+
+/// What the page says of the memory, once it is about `choice`.
+fn plan(hands: &mut Hands) -> anyhow::Result<u64> {
+    hands.wait(|desk| desk.facts_are_current() && matches!(desk.facts(), Some(Ok(_))))?;
+    let facts = hands.desk().facts().cloned().context("facts")?.map_err(anyhow::Error::msg)?;
+    let parts = facts.plan.items.len();
+    let shown = |label: &&String| {
+        ["Memory plan: ", "weights (", "KV cache (", "scratch ("].iter().any(|part| label.starts_with(part))
+    };
+    ensure!(parts == 4 && hands.labels().iter().filter(shown).count() == 4, "{:?}", hands.labels());
+    Ok(facts.plan.total())
+}
+
+/// Context, int8 and RoPE move the plan before anything is loaded; then it is loaded so.
+pub(crate) fn settings() -> Outcome {
+    let mut hands = Hands::new()?;
+    hands.page(Key::Num3);
+    let first = plan(&mut hands)?;
+    ensure!(hands.sees("tiny-guanaco") && hands.sees("Memory that the model takes"));
+    hands.slide("Context", Key::ArrowLeft, 3)?;
+    ensure!(plan(&mut hands)? < first, "by the slider");
+    hands.number("Context", 512)?;
+    let shorter = plan(&mut hands)?;
+    ensure!(shorter < first, "a shorter context takes less: {shorter} of {first}");
+    hands.click("Keep the cache in 8 bits")?;
+    let int8 = plan(&mut hands)?;
+    ensure!(int8 < shorter, "an 8-bit cache takes less: {int8} of {shorter}");
+    hands.pick("RoPE scaling", "dynamic")?;
+    plan(&mut hands)?;
+    hands.number("Context", 2048)?;
+    let longer = plan(&mut hands)?;
+    let trained = hands.desk().facts().cloned().context("facts")?.map_err(anyhow::Error::msg)?.context.0;
+    let context = hands.desk().choice.context.context("a context")?;
+    ensure!(longer > int8 && context > trained, "{longer} of {int8}, {context} of {trained}");
+    let before = hands.desk().model.ready().cloned().context("the model")?;
+    hands.click("Load")?;
+    hands.wait(|desk| desk.model.ready().is_some_and(|model| !std::sync::Arc::ptr_eq(model, &before)))?;
+    let loaded = hands.desk().model.ready().cloned().context("the model")?;
+    ensure!(loaded.files.max_seq_len == context, "{} of {context}", loaded.files.max_seq_len);
+    hands.page(Key::Num1);
+    hands.say("Hello!")
+}
+
+/// The embedded model as files, and a LoRA over it with a weight; the chat that is open stays as it is.
+pub(crate) fn another() -> Outcome {
+    let mut hands = Hands::new()?;
+    hands.say("What is your name?")?;
+    let before = hands.path();
+    let model = workspace().join("app/tiny-guanaco");
+    let lora = lora(hands.folder(), &model)?;
+    hands.page(Key::Num3);
+    hands.fill("Folder or GGUF file", &model.display().to_string())?;
+    hands.click("Open")?;
+    hands.fill("Folder of a LoRA", &lora.display().to_string())?;
+    hands.click("➕ Add a LoRA")?;
+    plan(&mut hands)?;
+    hands.number("Weight", 0.5)?;
+    let scale = hands.desk().choice.loras.first().context("the LoRA")?.scale;
+    ensure!(scale == 0.5, "{scale}");
+    plan(&mut hands)?;
+    hands.click("Load")?;
+    loaded(&mut hands, |name| !name.contains("embedded"))?;
+    ensure!(hands.desk().model.ready().context("the model")?.files.loras.len() == 1);
+    hands.page(Key::Num1);
+    ensure!(hands.path() == before && hands.sees("What is your name?"), "the chat is intact");
+    hands.say("And mine?")?;
+    let info = hands.path()[3].reply.clone().context("how the answer was made")?;
+    ensure!(!info.model.contains("embedded") && info.model != before[1].reply.clone().context("info")?.model);
+    // Off again, and back to the embedded model.
+    hands.page(Key::Num3);
+    let name = guanaco::checkpoint::name(Some(&lora));
+    hands.click_last(&name)?;
+    ensure!(!hands.desk().choice.loras[0].on);
+    hands.click("Built-in tiny model")?;
+    plan(&mut hands)?;
+    hands.click("Load")?;
+    loaded(&mut hands, |name| name.contains("embedded"))?;
+    ensure!(hands.desk().model.ready().context("the model")?.files.loras.is_empty());
+    // What was loaded is offered again, also after a restart.
+    let mut hands = hands.restart()?;
+    hands.page(Key::Num3);
+    hands.click(&guanaco::checkpoint::name(Some(&model)))?;
+    ensure!(hands.desk().choice.path.as_deref() == Some(model.as_path()));
+    Ok(())
+}
+
+fn loaded(hands: &mut Hands, is: impl Fn(&str) -> bool) -> Outcome {
+    hands.wait(|desk| {
+        matches!(desk.model, ModelState::Failed(_)) || desk.model.ready().is_some_and(|model| is(&model.files.name))
+    })?;
+    ensure!(hands.desk().model.ready().is_some(), "{:?}", hands.desk().model);
+    Ok(())
+}
+
+/// A load that is cancelled leaves no model, says so, and the next one comes to its end.
+pub(crate) fn cancel() -> Outcome {
+    let mut hands = Hands::new()?;
+    hands.page(Key::Num3);
+    plan(&mut hands)?;
+    let mut cancelled = false;
+    // On a fast machine the load may be over before a hand can cancel it.
+    for _ in 0..5 {
+        hands.click("Load")?;
+        if hands.sees("Cancel") && hands.click_first("Cancel").is_ok() {
+            hands.wait(|desk: &mut Desk| desk.model.load().is_none())?;
+            cancelled = matches!(hands.desk().model, ModelState::None);
+        }
+        if cancelled {
+            break;
+        }
+        hands.wait(|desk| desk.model.ready().is_some())?;
+    }
+    ensure!(cancelled, "no load could be cancelled");
+    ensure!(hands.sees("No model is loaded"));
+    hands.page(Key::Num1);
+    hands.type_text("Hello!")?;
+    hands.press(Key::Enter);
+    ensure!(hands.sees("no model is loaded"), "{:?}", hands.labels());
+    hands.click_last("Close")?;
+    hands.page(Key::Num3);
+    hands.click("Load")?;
+    hands.wait(|desk| desk.model.ready().is_some())?;
+    // What is none is refused with a reason, and what is loaded stays.
+    hands.click("Folder or GGUF file")?;
+    hands.press_with(Modifiers::COMMAND, Key::A);
+    hands.write("/no/such/model");
+    hands.press(Key::Enter);
+    hands.wait(|desk| matches!(desk.facts(), Some(Err(reason)) if reason.contains("/no/such/model")))?;
+    ensure!(hands.labels().iter().any(|label| label.starts_with('⚠') && label.contains("/no/such/model")));
+    ensure!(hands.click("Load").is_err() && hands.desk().model.ready().is_some(), "it cannot be loaded");
+    Ok(())
+}
+
+/// A LoRA on a projection of the first layer, as PEFT keeps it.
+fn lora(folder: &Path, model: &Path) -> anyhow::Result<PathBuf> {
+    let config = Config::load(&Checkpoint::open(model)?)?;
+    let folder = folder.join("a-lora");
+    std::fs::create_dir(&folder)?;
+    let name = |half| format!("base_model.model.model.layers.0.self_attn.q_proj.lora_{half}.weight");
+    let rows = config.n_heads * config.head_dim;
+    let tensors = [("A", vec![2, config.dim]), ("B", vec![rows, 2])].map(|(half, shape)| NewTensor {
+        name: name(half),
+        dtype: Dtype::F32,
+        shape,
+    });
+    let mut writer = SafetensorsWriter::create(&folder.join("adapter_model.safetensors"), &tensors)?;
+    let mut rng = Rng::new(7);
+    for tensor in &tensors {
+        let values = rng.values(tensor.shape.iter().product(), 0.05);
+        let bytes: Vec<u8> = values.iter().flat_map(|value: &f32| value.to_le_bytes()).collect();
+        writer.write(&bytes)?;
+    }
+    writer.finish()?;
+    std::fs::write(folder.join("adapter_config.json"), r#"{"peft_type":"LORA","r":2,"lora_alpha":4}"#)?;
+    Ok(folder)
+}
