@@ -12,6 +12,7 @@ pub mod inspect;
 pub mod job;
 pub mod library;
 pub mod model;
+mod newest;
 mod preview;
 pub mod settings;
 pub mod tokens;
