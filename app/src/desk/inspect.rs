@@ -69,7 +69,7 @@ fn facts(choice: &ModelChoice, profile: Profile) -> anyhow::Result<Facts> {
 impl Desk {
     /// What is known of the model that [`Desk::choice`] names; None until that is found out. Asks anew when the choice has changed.
     pub fn facts(&mut self) -> Option<&Result<Facts, String>> {
-        let software = self.model.ready().is_some_and(|model| model.adapter.is_cpu());
+        let software = self.device().is_some_and(|device| device.adapter.is_cpu());
         let profile = if software { Profile::Cpu } else { Profile::Gpu };
         if let Some(facts) = self.inspector.newest.answer() {
             self.inspector.current = Some(facts);
