@@ -32,6 +32,7 @@ prompt-section-system = System-Block
 prompt-section-template = Chat-Vorlage
 prompt-source-add = Quelle hinzufügen
 prompt-source-link = Webadresse
+prompt-source-link-open = Den Link im Browser öffnen
 prompt-source-on = „{ $title }“ verwenden
 prompt-source-text = Quelltext
 prompt-source-title = Titel

@@ -32,6 +32,7 @@ prompt-section-system = System
 prompt-section-template = Chat template
 prompt-source-add = Add source
 prompt-source-link = Link
+prompt-source-link-open = Open the link in the browser
 prompt-source-on = Use “{ $title }”
 prompt-source-text = Text
 prompt-source-title = Title

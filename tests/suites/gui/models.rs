@@ -17,11 +17,9 @@ use super::hands::Hands;
 fn plan(hands: &mut Hands) -> anyhow::Result<u64> {
     hands.wait(|desk| desk.facts_are_current() && matches!(desk.facts(), Some(Ok(_))))?;
     let facts = hands.desk().facts().cloned().context("facts")?.map_err(anyhow::Error::msg)?;
-    let parts = facts.plan.items.len();
-    let shown = |label: &&String| {
-        ["Memory plan: ", "weights (", "KV cache (", "scratch ("].iter().any(|part| label.starts_with(part))
-    };
-    ensure!(parts == 4 && hands.labels().iter().filter(shown).count() == 4, "{:?}", hands.labels());
+    let parts = ["Memory plan: ", "Weights: ", "KV cache: ", "Scratch: ", "While loading: "];
+    let missing: Vec<_> = parts.into_iter().filter(|part| !hands.sees(part)).collect();
+    ensure!(missing.is_empty(), "{missing:?}: {:?}", hands.labels());
     Ok(facts.plan.total())
 }
 
