@@ -2,6 +2,8 @@
 
 #[path = "gui/hands.rs"]
 mod hands;
+#[path = "gui/library.rs"]
+mod library;
 #[path = "gui/pictures.rs"]
 mod pictures;
 
@@ -18,7 +20,7 @@ type Run = fn() -> Outcome;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
-    let cases: [(&str, Run); 14] = [
+    let cases: [(&str, Run); 18] = [
         ("a message is typed, sent and answered", say),
         ("enter sends, shift and enter breaks the line", enter),
         ("an answer is made again, and swiped at any turn", swipe),
@@ -32,6 +34,10 @@ fn main() -> ExitCode {
         ("sampling is set and kept with the chat", sampling),
         ("a character is made, and plays", role_play),
         ("a card is brought in and greets, a hostile one is refused", cards),
+        ("lore is written by hand, works, and survives its card", library::lorebook),
+        ("greetings are a list, and groups have their own", library::greetings),
+        ("files are chosen in dialogs", library::dialogs),
+        ("a damaged store is set aside, and a new one begun", library::damaged),
         ("pictures", pictures::run),
     ];
     for (name, run) in cases {

@@ -20,6 +20,7 @@ chat-export-md = 匯出為 Markdown
 chat-export-text = 匯出為純文字
 chat-first-token = { $seconds } 秒後出現第一個 token
 chat-hint = 輸入訊息
+chat-import = 匯入聊天
 chat-incomplete = 這則回答中斷了，可以繼續。
 chat-keyword-forbidden = 模型拒絕回答（FORBIDDEN）。
 chat-keyword-no-idea = 模型表示缺乏相關知識（NO IDEA）。

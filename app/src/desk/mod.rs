@@ -80,10 +80,13 @@ pub struct Desk {
     pub chats: Vec<ChatSummary>,
     /// The library of characters, by name.
     pub characters: Vec<Character>,
+    unsaved: library::Unsaved,
     /// The chat that is open.
     pub chat: OpenChat,
     answering: Option<Answering>,
     preview: Preview,
+    /// Somebody looks at what a lorebook does: the preview, which knows it, is kept up to date.
+    pub looks_at_lore: bool,
     inspector: Inspector,
     job: Option<Job>,
     /// The program that jobs run: this one.
@@ -120,6 +123,8 @@ impl Desk {
         let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("guanaco"));
         let mut desk = Self {
             characters,
+            unsaved: library::Unsaved::default(),
+            looks_at_lore: false,
             inspector,
             job: None,
             program,
@@ -166,6 +171,7 @@ impl Desk {
         }
         self.poll_job();
         self.save_streaming();
+        self.save_characters_in_time();
         self.refresh_preview();
     }
 
@@ -320,6 +326,7 @@ impl Desk {
     pub fn leave(&mut self, timeout: Duration) -> bool {
         self.stop();
         self.settle();
+        self.save_characters();
         self.flush(timeout)
     }
 

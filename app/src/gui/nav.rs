@@ -2,10 +2,12 @@
 
 use eframe::egui::{self, Align, Layout, ScrollArea, TextEdit, Ui};
 
+use super::dialog::{self, Purpose};
 use super::page::Page;
 use super::text::Texts;
+use super::widgets::icon_button;
+use crate::desk::Desk;
 use crate::desk::files::{ChatFile, downloads};
-use crate::desk::{Desk, News};
 use crate::store::ChatId;
 
 /// What the left side remembers.
@@ -35,6 +37,9 @@ impl Nav {
             if ui.button(format!("➕ {}", t.get("chat-new"))).clicked() {
                 desk.new_chat();
                 *page = Page::Chat;
+            }
+            if icon_button(ui, "📂", t.get("chat-import")).clicked() {
+                dialog::ask(ui, Purpose::Chat, t.get("chat-import"));
             }
         });
         let hint = t.get("chat-list-filter");
@@ -87,12 +92,8 @@ impl Nav {
                     ChatFile::ALL.into_iter().zip(["chat-export-json", "chat-export-md", "chat-export-text"])
                 {
                     if ui.button(t.get(key)).clicked() {
-                        let path = downloads(title, kind.extension());
-                        let names = (t.get("chat-you"), t.get("chat-assistant"));
-                        desk.news.push(match desk.export_chat(id, kind, names, &path) {
-                            Ok(()) => News::Done(path.display().to_string()),
-                            Err(error) => News::Failed(format!("{error:#}")),
-                        });
+                        let place = downloads(title, kind.extension());
+                        dialog::ask_where(ui, Purpose::SaveChat(id, kind), t.get(key), place);
                         ui.close();
                     }
                 }
