@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use eframe::egui;
 use egui_kittest::Harness;
+use egui_kittest::kittest::Queryable as _;
 use guanaco::gui::{App, Start};
 use guanaco::tree::NewNode;
 
 fn main() -> anyhow::Result<()> {
     println!("{:<34} {:>9} {:>9} {:>9}", "frame time, ms", "median", "99 %", "longest");
     for n in [10, 100, 1_000, 10_000] {
-        let mut window = open()?;
+        let (_folder, mut window) = open()?;
         fill(&mut window, n);
         row(&format!("{n} messages, at rest"), &mut window, 200, |_, _| {});
         row(&format!("{n} messages, scrolling"), &mut window, 200, |window, frame| {
@@ -27,10 +28,16 @@ fn main() -> anyhow::Result<()> {
                 modifiers: egui::Modifiers::NONE,
             });
         });
+        // The prompt is built anew with each letter, on a thread of its own.
+        if let Some(field) = window.query_by_label("Message") {
+            field.focus();
+        }
+        row(&format!("{n} messages, typing"), &mut window, 200, |window, _| {
+            window.event(egui::Event::Text("a".to_owned()));
+        });
     }
-    let mut window = open()?;
+    let (_folder, mut window) = open()?;
     fill(&mut window, 100);
-    wait(&mut window, |app| app.desk().is_some_and(|desk| desk.model.ready().is_some()));
     if let Some(desk) = window.state_mut().desk() {
         desk.chat.draft = "Tell me a long story.".to_owned();
         desk.chat.settings.max_new_tokens = 400;
@@ -43,11 +50,18 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn open() -> anyhow::Result<Harness<'static, App>> {
-    let folder = tempfile::tempdir()?.keep();
-    Ok(Harness::builder()
+/// A window, and the folder of its data, which outlives it.
+fn open() -> anyhow::Result<(tempfile::TempDir, Harness<'static, App>)> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().to_owned();
+    let mut window = Harness::builder()
         .with_size([1180.0, 780.0])
-        .build_eframe(|context| App::new(&context.egui_ctx, folder, &Start::default())))
+        .build_eframe(|context| App::new(&context.egui_ctx, path, &Start::default()));
+    if let Some(desk) = window.state_mut().desk() {
+        desk.window.locale = Some("en".to_owned());
+    }
+    wait(&mut window, |app| app.desk().is_some_and(|desk| desk.model.ready().is_some()));
+    Ok((folder, window))
 }
 
 fn wait(window: &mut Harness<'static, App>, done: impl Fn(&mut App) -> bool) {

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Once};
 use std::thread::JoinHandle;
 
-use guanaco_engine::gpu::{AdapterFacts, GpuOptions, MemoryPlan};
+use guanaco_engine::gpu::{AdapterFacts, DeviceMemory, GpuOptions, MemoryPlan};
 use guanaco_engine::model::{KvFormat, Llama, LoadOptions, LoadProgress, Stretch, memory_plan};
 use guanaco_engine::session::{self, Chances, Reply, Request, Session};
 use guanaco_engine::{Error, Result};
@@ -73,6 +73,8 @@ pub enum Event {
     Opened {
         /// The device.
         adapter: AdapterFacts,
+        /// Its memory, before the model takes any; None where the driver does not tell.
+        memory: Option<DeviceMemory>,
         /// What the model will take.
         plan: MemoryPlan,
     },
@@ -342,7 +344,7 @@ impl Thread {
         let adapter = gpu.facts().clone();
         let plan = memory_plan(&files.config, &files.tensors, &options, gpu.tier().profile);
         // Nobody listening is found out at the next command.
-        let _ = self.outbox.send(Event::Opened { adapter: adapter.clone(), plan });
+        let _ = self.outbox.send(Event::Opened { adapter: adapter.clone(), memory: gpu.memory(), plan });
         let outbox = &self.outbox;
         let mut progress = |progress| {
             let _ = outbox.send(Event::Loading(progress));

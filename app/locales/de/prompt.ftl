@@ -33,6 +33,7 @@ prompt-section-template = Chat-Vorlage
 prompt-source-add = Quelle hinzufügen
 prompt-source-file = Aus Dateien hinzufügen …
 prompt-source-link = Webadresse
+prompt-source-link-open = Den Link im Browser öffnen
 prompt-source-on = „{ $title }“ verwenden
 prompt-source-text = Quelltext
 prompt-source-title = Titel

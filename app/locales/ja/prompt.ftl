@@ -29,6 +29,7 @@ prompt-section-template = チャットテンプレート
 prompt-source-add = 出典を追加
 prompt-source-file = ファイルから追加…
 prompt-source-link = リンク
+prompt-source-link-open = リンクをブラウザーで開く
 prompt-source-on = 「{ $title }」を使う
 prompt-source-text = 本文
 prompt-source-title = タイトル

@@ -29,6 +29,7 @@ prompt-section-template = 聊天模板
 prompt-source-add = 添加来源
 prompt-source-file = 从文件添加…
 prompt-source-link = 链接
+prompt-source-link-open = 打开链接
 prompt-source-on = 使用“{ $title }”
 prompt-source-text = 正文
 prompt-source-title = 标题

@@ -29,6 +29,7 @@ prompt-section-template = 對話範本
 prompt-source-add = 加入資料來源
 prompt-source-file = 由檔案加入…
 prompt-source-link = 連結
+prompt-source-link-open = 在瀏覽器中開啟連結
 prompt-source-on = 使用「{ $title }」
 prompt-source-text = 內文
 prompt-source-title = 標題

@@ -1,6 +1,6 @@
 //! `guanaco devices`: the adapters of this machine and what they can do.
 
-use guanaco_engine::gpu::{AdapterFacts, Gpu, GpuOptions, Tier, list_adapters};
+use guanaco_engine::gpu::{AdapterFacts, DeviceMemory, Gpu, GpuOptions, Tier, list_adapters};
 use serde::Serialize;
 
 use super::{Globals, output};
@@ -15,7 +15,7 @@ Examples:
   GUANACO_ADAPTER=llvmpipe guanaco    the software driver
 
 --json: [{\"index\":0,\"name\":…,\"backend\":…,\"kind\":…,\"vendor\":…,\"device\":…,\"driver\":…,
-  \"tier\":{…} or null,\"error\":null or why it cannot be opened}]")]
+  \"tier\":{…} or null,\"memory\":{\"total\":…,\"budget\":…} or null,\"error\":null or why it cannot be opened}]")]
 pub struct Args {
     /// Prints JSON
     #[arg(long)]
@@ -27,6 +27,7 @@ struct Device {
     #[serde(flatten)]
     facts: AdapterFacts,
     tier: Option<Tier>,
+    memory: Option<DeviceMemory>,
     error: Option<String>,
 }
 
@@ -58,12 +59,12 @@ fn open(facts: AdapterFacts) -> Device {
     let options = GpuOptions { adapter: Some(facts.index.to_string()), ..GpuOptions::from_env() };
     match Gpu::open(options) {
         Ok(gpu) => opened(gpu),
-        Err(error) => Device { facts, tier: None, error: Some(error.to_string()) },
+        Err(error) => Device { facts, tier: None, memory: None, error: Some(error.to_string()) },
     }
 }
 
 fn opened(gpu: Gpu) -> Device {
-    Device { facts: gpu.facts().clone(), tier: Some(gpu.tier().clone()), error: None }
+    Device { facts: gpu.facts().clone(), tier: Some(gpu.tier().clone()), memory: gpu.memory(), error: None }
 }
 
 fn print(out: &mut impl std::io::Write, device: &Device) -> std::io::Result<()> {
@@ -72,6 +73,10 @@ fn print(out: &mut impl std::io::Write, device: &Device) -> std::io::Result<()> 
         writeln!(out, "   cannot be opened: {error}")?;
     }
     let Some(tier) = &device.tier else { return Ok(()) };
+    if let Some(DeviceMemory { total, budget }) = device.memory {
+        let whose = if device.facts.is_cpu() { "of the machine, free" } else { "in all" };
+        writeln!(out, "   memory             {} for this program, {} {whose}", size(budget), size(total))?;
+    }
     let yes = |yes: bool| if yes { "yes" } else { "no" };
     let subgroup = match tier.subgroup {
         None => "no".to_owned(),

@@ -123,7 +123,7 @@ fn load(worker: &Worker, spec: &LoadSpec, tell_plan: bool) -> anyhow::Result<Arc
     let mut bar = LoadBar::new();
     loop {
         match worker.next()? {
-            Event::Opened { adapter, plan } => {
+            Event::Opened { adapter, plan, .. } => {
                 if adapter.is_cpu() && spec.gpu.adapter.is_none() {
                     note::no_gpu(&adapter.name);
                 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use guanaco_engine::prompt::{DropReason, Prompt, Role};
-use guanaco_engine::session::{Chances, FinishReason, Reply};
+use guanaco_engine::session::{Chances, FinishReason, MOST_DRAFTED, Reply};
 
 use super::compose::Composed;
 use super::tokens::{self, Token};
@@ -136,6 +136,7 @@ impl Desk {
                 }
             };
         request.alternatives = tokens::ALTERNATIVES;
+        request.draft_tokens = if settings.prompt_lookup { MOST_DRAFTED } else { 0 };
         let info = ReplyInfo {
             model: model.files.name.clone(),
             seed,

@@ -1,10 +1,9 @@
 //! What a model's files say of it and what it would take, found out while it is chosen: on a thread, the newest question only.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
-
 use guanaco_engine::gpu::{MemoryPlan, Profile};
 use guanaco_engine::model::{LoadOptions, memory_plan};
 
+use super::newest::Newest;
 use super::settings::ModelChoice;
 use super::{Desk, Wake, told};
 use crate::worker::LoadSpec;
@@ -34,33 +33,17 @@ pub struct Facts {
     pub plan: MemoryPlan,
 }
 
-/// The thread, and its last word.
+/// What was asked last, and what was said last.
 pub(super) struct Inspector {
-    questions: Sender<(ModelChoice, Profile)>,
-    answers: Receiver<(ModelChoice, Result<Facts, String>)>,
+    newest: Newest<(ModelChoice, Profile), Result<Facts, String>>,
     asked: Option<(ModelChoice, Profile)>,
-    current: Option<(ModelChoice, Result<Facts, String>)>,
+    current: Option<Result<Facts, String>>,
 }
 
 impl Inspector {
     pub(super) fn start(wake: Wake) -> std::io::Result<Self> {
-        let (questions, inbox) = channel::<(ModelChoice, Profile)>();
-        let (outbox, answers) = channel();
-        let run = move || {
-            while let Ok(mut question) = inbox.recv() {
-                while let Ok(newer) = inbox.try_recv() {
-                    question = newer;
-                }
-                let (choice, profile) = question;
-                let facts = facts(&choice, profile).map_err(|error| told(&error));
-                if outbox.send((choice, facts)).is_err() {
-                    return;
-                }
-                wake();
-            }
-        };
-        std::thread::Builder::new().name("guanaco inspect".to_owned()).spawn(run)?;
-        Ok(Self { questions, answers, asked: None, current: None })
+        let answer = |(choice, profile): (ModelChoice, Profile)| facts(&choice, profile).map_err(|error| told(&error));
+        Ok(Self { newest: Newest::start("guanaco inspect", wake, answer)?, asked: None, current: None })
     }
 }
 
@@ -86,17 +69,16 @@ fn facts(choice: &ModelChoice, profile: Profile) -> anyhow::Result<Facts> {
 impl Desk {
     /// What is known of the model that [`Desk::choice`] names; None until that is found out. Asks anew when the choice has changed.
     pub fn facts(&mut self) -> Option<&Result<Facts, String>> {
-        let software = self.model.ready().is_some_and(|model| model.adapter.is_cpu());
+        let software = self.device().is_some_and(|device| device.adapter.is_cpu());
         let profile = if software { Profile::Cpu } else { Profile::Gpu };
-        while let Ok(answer) = self.inspector.answers.try_recv() {
-            self.inspector.current = Some(answer);
+        if let Some(facts) = self.inspector.newest.answer() {
+            self.inspector.current = Some(facts);
         }
         if self.inspector.asked.as_ref().is_none_or(|(choice, of)| *choice != self.choice || *of != profile) {
-            // Without the thread nothing is known; it ends with the desk only.
-            let _ = self.inspector.questions.send((self.choice.clone(), profile));
+            self.inspector.newest.ask((self.choice.clone(), profile));
             self.inspector.asked = Some((self.choice.clone(), profile));
         }
         // While the next answer is on its way, the last one stands.
-        self.inspector.current.as_ref().map(|(_, facts)| facts)
+        self.inspector.current.as_ref()
     }
 }

@@ -12,6 +12,7 @@ pub mod inspect;
 pub mod job;
 pub mod library;
 pub mod model;
+mod newest;
 mod preview;
 pub mod settings;
 pub mod tokens;
@@ -34,7 +35,7 @@ use serde::de::DeserializeOwned;
 use self::inspect::Inspector;
 use self::job::Job;
 use self::library::Character;
-use self::model::{Load, ModelState, Opened};
+use self::model::{Device, Load, ModelState, Opened};
 use self::preview::Preview;
 use self::settings::{ModelChoice, WindowSettings};
 use crate::store::{Change, ChatSummary, Saver, Store, StoreError};
@@ -76,6 +77,7 @@ pub struct Desk {
     pub choice: ModelChoice,
     /// Where the model is.
     pub model: ModelState,
+    device: Option<Device>,
     /// All chats, the newest first.
     pub chats: Vec<ChatSummary>,
     /// The library of characters, by name.
@@ -134,6 +136,7 @@ impl Desk {
             chats: store.chats()?,
             chat: OpenChat::new(&store, setting(&store, "new-chat")),
             model: ModelState::None,
+            device: None,
             answering: None,
             specs: channel(),
             sent: VecDeque::new(),
@@ -177,7 +180,9 @@ impl Desk {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Opened { adapter, plan } if self.is_current_load() => {
+            Event::Opened { adapter, memory, plan } if self.is_current_load() => {
+                let asked = self.choice.adapter.clone();
+                self.device = Some(Device { asked, adapter: adapter.clone(), memory });
                 if let ModelState::Reading(load) = &mut self.model {
                     let (load, progress) = (std::mem::take(load), LoadProgress { done: 0, total: 0 });
                     self.model = ModelState::Loading(load, Opened { adapter, plan, progress });

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use guanaco_engine::gpu::{AdapterFacts, MemoryPlan};
+use guanaco_engine::gpu::{AdapterFacts, DeviceMemory, MemoryPlan, host_memory_available};
 use guanaco_engine::model::LoadProgress;
 
+use super::Desk;
 use super::settings::ModelChoice;
 use crate::checkpoint::Files;
 use crate::hub;
@@ -52,6 +53,34 @@ pub struct Opened {
     pub plan: MemoryPlan,
     /// Bytes of the files read so far, and in all.
     pub progress: LoadProgress,
+}
+
+/// The device that was opened last.
+#[derive(Debug)]
+pub(super) struct Device {
+    /// As the choice named it.
+    pub(super) asked: Option<String>,
+    /// What it says of itself.
+    pub(super) adapter: AdapterFacts,
+    /// Its memory before the model took any.
+    pub(super) memory: Option<DeviceMemory>,
+}
+
+impl Desk {
+    /// The device that the next model goes to; None before it was opened once.
+    pub(super) fn device(&self) -> Option<&Device> {
+        self.device.as_ref().filter(|device| device.asked == self.choice.adapter)
+    }
+
+    /// Bytes that the next model may take on the device, which the loaded one gives back before; None where nothing tells.
+    pub fn memory_budget(&self) -> Option<u64> {
+        let device = self.device()?;
+        if device.adapter.is_cpu() {
+            let held = self.model.ready().map_or(0, |model| model.memory.total());
+            return Some(host_memory_available()?.saturating_add(held));
+        }
+        device.memory.map(|memory| memory.budget)
+    }
 }
 
 impl ModelState {

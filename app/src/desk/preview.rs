@@ -1,12 +1,11 @@
 //! The exact prompt, live while it is typed: built on a thread of its own, the newest question only.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
 
 use guanaco_engine::prompt::Prompt;
 
 use super::compose::Composed;
+use super::newest::Newest;
 use super::settings::ChatSettings;
 use super::{Desk, Wake};
 use crate::checkpoint::Files;
@@ -39,36 +38,16 @@ struct Question {
     files: Arc<Files>,
 }
 
-/// The thread, and its last word.
+/// What was asked last, and what was said last.
 pub(super) struct Preview {
-    questions: Sender<Question>,
-    answers: Receiver<Previewed>,
+    newest: Newest<Question, Previewed>,
     asked: Option<Key>,
     current: Option<Previewed>,
 }
 
 impl Preview {
     pub(super) fn start(wake: Wake) -> std::io::Result<Self> {
-        let (questions, inbox) = channel::<Question>();
-        let (outbox, answers) = channel();
-        let run = move || {
-            while let Ok(mut question) = inbox.recv() {
-                // Those that have come meanwhile make the older ones void.
-                loop {
-                    match inbox.recv_timeout(Duration::ZERO) {
-                        Ok(newer) => question = newer,
-                        Err(RecvTimeoutError::Timeout) => break,
-                        Err(RecvTimeoutError::Disconnected) => return,
-                    }
-                }
-                if outbox.send(answer(question)).is_err() {
-                    return;
-                }
-                wake();
-            }
-        };
-        std::thread::Builder::new().name("guanaco prompt".to_owned()).spawn(run)?;
-        Ok(Self { questions, answers, asked: None, current: None })
+        Ok(Self { newest: Newest::start("guanaco prompt", wake, answer)?, asked: None, current: None })
     }
 
     /// Has the prompt built anew.
@@ -93,7 +72,7 @@ impl Desk {
     /// Asks for the prompt anew where something that it depends on has changed, and takes what is finished. Only while somebody looks:
     /// [`WindowSettings::prompt_panel`](super::settings::WindowSettings::prompt_panel), [`Desk::looks_at_lore`].
     pub(super) fn refresh_preview(&mut self) {
-        while let Ok(previewed) = self.preview.answers.try_recv() {
+        if let Some(previewed) = self.preview.newest.answer() {
             self.preview.current = Some(previewed);
         }
         let Some(model) = self.model.ready() else { return };
@@ -109,8 +88,7 @@ impl Desk {
             settings: self.chat.settings.clone(),
             files: model.files.clone(),
         };
-        // Without the thread there is no preview; it ends with the desk only.
-        let _ = self.preview.questions.send(question);
+        self.preview.newest.ask(question);
         self.preview.asked = Some(key);
     }
 

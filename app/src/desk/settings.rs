@@ -25,6 +25,8 @@ pub struct ChatSettings {
     pub max_new_tokens: usize,
     /// Further texts that end an answer.
     pub stop: Vec<String>,
+    /// Drafts tokens out of what was said before: the same answer, sooner where it repeats.
+    pub prompt_lookup: bool,
     /// The most tokens of earlier turns in the prompt; None for as many as fit.
     pub history_tokens: Option<usize>,
     /// The System block: knowledge, sources, keywords.
@@ -49,6 +51,7 @@ impl Default for ChatSettings {
             fixed_seed: false,
             max_new_tokens: 512,
             stop: Vec::new(),
+            prompt_lookup: false,
             history_tokens: None,
             system: System::default(),
             language: Language::default(),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use eframe::egui::{self, Color32, Grid, Rect, RichText, ScrollArea, Sense, Slider, TextEdit, Ui, pos2, vec2};
-use guanaco_engine::gpu::MemoryPlan;
+use guanaco_engine::gpu::{MemoryKind, MemoryPlan};
 
 use super::dialog::{self, Purpose};
 use super::text::Texts;
@@ -35,7 +35,10 @@ impl ModelsView {
             match &facts {
                 None => drop(ui.spinner()),
                 Some(Err(reason)) => drop(warning(ui, reason)),
-                Some(Ok(facts)) => show(ui, facts, t),
+                Some(Ok(facts)) => {
+                    show(ui, facts, t);
+                    memory(ui, &facts.plan, desk.memory_budget(), t);
+                }
             }
             settings(ui, desk, facts.as_ref().and_then(|facts| facts.as_ref().ok()), t);
             ui.separator();
@@ -190,7 +193,6 @@ fn show(ui: &mut Ui, facts: &Facts, t: &Texts) {
     for odd in &facts.warnings {
         warning(ui, odd);
     }
-    memory(ui, &facts.plan, t);
 }
 
 /// How the model is loaded.
@@ -251,9 +253,8 @@ fn load(ui: &mut Ui, desk: &mut Desk, can: bool, t: &Texts) {
 }
 
 /// The plan as a bar: a stretch for each item, and the figures under it.
-fn memory(ui: &mut Ui, plan: &MemoryPlan, t: &Texts) {
+fn memory(ui: &mut Ui, plan: &MemoryPlan, free: Option<u64>, t: &Texts) {
     ui.label(t.with("model-memory", &[("total", bytes(plan.total()).as_str().into())]));
-    let free = guanaco_engine::gpu::host_memory_available();
     let whole = plan.total().max(free.unwrap_or(0)).max(1) as f32;
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width().min(640.0), 18.0), Sense::hover());
     response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::ProgressIndicator, true, t.get("model-memory-bar")));
@@ -265,13 +266,20 @@ fn memory(ui: &mut Ui, plan: &MemoryPlan, t: &Texts) {
         ui.painter().rect_filled(part, 0, stripe(index));
         left = right;
     }
-    for (index, item) in plan.items.iter().enumerate() {
-        ui.horizontal(|ui| {
+    ui.horizontal_wrapped(|ui| {
+        for (index, item) in plan.items.iter().enumerate() {
             let (square, _) = ui.allocate_exact_size(vec2(10.0, 10.0), Sense::hover());
             ui.painter().rect_filled(square, 2, stripe(index));
-            small(ui, format!("{}: {}", item.what, bytes(item.bytes)));
-        });
-    }
+            let name = match item.kind {
+                MemoryKind::Weights => "model-memory-weights",
+                MemoryKind::KvCache => "model-memory-cache",
+                MemoryKind::Scratch => "model-memory-scratch",
+                MemoryKind::Staging => "model-memory-staging",
+            };
+            small(ui, format!("{}: {}", t.get(name), bytes(item.bytes))).on_hover_text(&item.what);
+            ui.add_space(8.0);
+        }
+    });
     if let Some(free) = free {
         small(ui, t.with("model-memory-free", &[("free", bytes(free).as_str().into())]));
         if free < plan.total() {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::adapter::{self, AdapterFacts};
 use super::cache::Cache;
+use super::device_memory::{self, DeviceMemory};
 use super::pipeline::{Launch, Pipeline};
 use super::recording::Width;
 use super::tier::{Profile, Tier};
@@ -76,6 +77,7 @@ pub struct Gpu {
     pub(super) device: wgpu::Device,
     /// Its queue.
     pub(super) queue: wgpu::Queue,
+    adapter: wgpu::Adapter,
     facts: AdapterFacts,
     tier: Tier,
     options: GpuOptions,
@@ -173,8 +175,21 @@ impl Gpu {
             (Mutex::default(), Mutex::default(), [guess, 2.0 * guess, 2.0 * guess].map(Mutex::new));
         let cache = Cache::default();
         let (timing, tuning) = (Timing::default(), Mutex::default());
-        let mut gpu =
-            Self { device, queue, facts, tier, options, sink, pipelines, tested, cache, rates, timing, tuning };
+        let mut gpu = Self {
+            device,
+            queue,
+            adapter,
+            facts,
+            tier,
+            options,
+            sink,
+            pipelines,
+            tested,
+            cache,
+            rates,
+            timing,
+            tuning,
+        };
         // Where references run in place of shaders, a self-test tells nothing of these.
         if let Some(folder) = gpu.options.cache_folder.clone().filter(|_| !gpu.has_cpu_kernels()) {
             gpu.cache = Cache::open(&gpu, &folder);
@@ -205,6 +220,11 @@ impl Gpu {
     /// The adapter.
     pub fn facts(&self) -> &AdapterFacts {
         &self.facts
+    }
+
+    /// How much memory it has, and how much of it this process may take now; None where its API does not tell (GL).
+    pub fn memory(&self) -> Option<DeviceMemory> {
+        device_memory::of(&self.adapter)
     }
 
     /// What it can do.

@@ -4,10 +4,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
+/// What memory is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MemoryKind {
+    /// The model's matrices and vectors.
+    Weights,
+    /// Keys and values of the tokens in the context.
+    KvCache,
+    /// Activations of one chunk of tokens.
+    Scratch,
+    /// What weights go through on their way to the device; given back when the model is loaded.
+    Staging,
+}
+
 /// One line of the plan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MemoryItem {
     /// What it is for.
+    pub kind: MemoryKind,
+    /// The same in words, with the format or the size that it follows from.
     pub what: String,
     /// Bytes on the device.
     pub bytes: u64,
@@ -22,8 +38,8 @@ pub struct MemoryPlan {
 
 impl MemoryPlan {
     /// Adds a line.
-    pub fn add(&mut self, what: impl Into<String>, bytes: u64) {
-        self.items.push(MemoryItem { what: what.into(), bytes });
+    pub fn add(&mut self, kind: MemoryKind, what: impl Into<String>, bytes: u64) {
+        self.items.push(MemoryItem { kind, what: what.into(), bytes });
     }
 
     /// The sum, bytes.
@@ -45,7 +61,7 @@ impl MemoryPlan {
 
 impl std::fmt::Display for MemoryPlan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for MemoryItem { what, bytes } in &self.items {
+        for MemoryItem { what, bytes, .. } in &self.items {
             writeln!(f, "  {what:<32} {:>12}", gib(*bytes))?;
         }
         write!(f, "  {:<32} {:>12}", "total", gib(self.total()))

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::{Config, Stretch};
 use crate::error::{Error, Result};
-use crate::gpu::{Gpu, MemoryPlan, Profile, StagingRing};
+use crate::gpu::{Gpu, MemoryKind, MemoryPlan, Profile, StagingRing};
 use crate::kernels::attention::{self, KvFormat};
 use crate::kernels::columns;
 use crate::kv_cache::KvShape;
@@ -163,15 +163,20 @@ impl Shapes {
 pub fn memory_plan(config: &Config, tensors: &Resolved, options: &LoadOptions, profile: Profile) -> MemoryPlan {
     let shapes = Shapes::new(config, tensors, options, profile);
     let mut plan = MemoryPlan::default();
-    plan.add(format!("weights ({})", tensors.formats()), tensors.device_bytes());
+    plan.add(MemoryKind::Weights, format!("weights ({})", tensors.formats()), tensors.device_bytes());
     let slots = if shapes.kv.n_slots > 1 { format!(" x {}", shapes.kv.n_slots) } else { String::new() };
     plan.add(
+        MemoryKind::KvCache,
         format!("KV cache ({}, {} tokens{slots})", options.kv.name(), shapes.kv.max_seq_len),
         shapes.kv.total_bytes(),
     );
     let rope = (shapes.kv.max_seq_len * config.head_dim * 4) as u64;
-    plan.add(format!("scratch ({} tokens a chunk)", shapes.chunk_len), shapes.scratch_bytes(config) + rope);
-    plan.add("staging, while loading", StagingRing::total_bytes(slot_bytes(config)));
+    plan.add(
+        MemoryKind::Scratch,
+        format!("scratch ({} tokens a chunk)", shapes.chunk_len),
+        shapes.scratch_bytes(config) + rope,
+    );
+    plan.add(MemoryKind::Staging, "staging, while loading", StagingRing::total_bytes(slot_bytes(config)));
     plan
 }
 
@@ -208,15 +213,25 @@ pub(super) fn check_plan(gpu: &Gpu, config: &Config, tensors: &Resolved, options
             }
         }
     };
-    match (options.memory_budget, profile) {
+    let software = gpu.facts().is_cpu();
+    match (options.memory_budget, gpu.memory()) {
         (Some(budget), _) => plan.check(budget, "the memory budget", &advice(budget))?,
-        // A software device allocates from the machine's memory; others do not tell what they have.
-        (None, Profile::Cpu) => {
-            if let Some(free) = crate::gpu::host_memory_available() {
-                plan.check(free, "this machine's free memory", &advice(free))?;
+        // A software device allocates from the machine's memory.
+        (None, Some(memory)) if software => {
+            plan.check(memory.budget, "this machine's free memory", &advice(memory.budget))?;
+        }
+        (None, Some(memory)) => {
+            let name = &gpu.facts().name;
+            plan.check(memory.total, &format!("the memory of {name}"), &advice(memory.total))?;
+            if plan.total() > memory.budget {
+                // The system may still make room, by moving out what others hold.
+                let (need, free) = (crate::gpu::gib(plan.total()), crate::gpu::gib(memory.budget));
+                tracing::warn!(
+                    "{name}: the model takes {need}, and {free} are free for it: other programs hold the rest"
+                );
             }
         }
-        (None, Profile::Gpu) => {}
+        (None, None) => {}
     }
     let (what, largest) = shapes.largest_binding(config);
     let limit = gpu.tier().max_binding.min(gpu.tier().max_buffer);
@@ -240,7 +255,7 @@ mod tests {
     use super::{LoadOptions, check_plan, memory_plan, slot_bytes, with_figures};
     use crate::error::Error;
     use crate::file::Dtype;
-    use crate::gpu::{Gpu, GpuOptions, MemoryPlan, Profile};
+    use crate::gpu::{Gpu, GpuOptions, MemoryKind, MemoryPlan, Profile};
     use crate::model::Config;
     use crate::weights::Stored;
     use crate::weights::gptq::Gptq;
@@ -299,7 +314,7 @@ mod tests {
     #[test]
     fn an_allocation_that_fails_shows_the_plan() {
         let mut plan = MemoryPlan::default();
-        plan.add("weights", 1 << 20);
+        plan.add(MemoryKind::Weights, "weights", 1 << 20);
         let error = with_figures(Error::DoesNotFit("out of memory".to_owned()), &plan).to_string();
         assert!(error.contains("out of memory") && error.contains("1.0 MiB"), "{error}");
     }

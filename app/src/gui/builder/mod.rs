@@ -8,6 +8,8 @@ use eframe::egui::{ScrollArea, Ui};
 
 use super::text::Texts;
 use crate::desk::Desk;
+use crate::desk::settings::ChatSettings;
+use crate::store::ChatId;
 
 /// What the panel shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,6 +25,8 @@ enum Tab {
 pub(super) struct Builder {
     tab: Tab,
     system: system::SystemView,
+    /// The settings that were seen last, to find what a hand has changed; with their chat.
+    seen: Option<(ChatId, ChatSettings)>,
 }
 
 impl Builder {
@@ -39,14 +43,18 @@ impl Builder {
             }
         });
         ui.separator();
-        let before = desk.chat.settings.clone();
         ScrollArea::vertical().id_salt(("builder", self.tab as u8)).auto_shrink(false).show(ui, |ui| match self.tab {
             Tab::Prompt => exact::ui(ui, desk, t),
             Tab::System => self.system.ui(ui, desk, t),
             Tab::Sampling => sampling::ui(ui, desk, t),
         });
-        if desk.chat.settings != before {
-            desk.chat.touch();
+        let seen = self.seen.as_ref();
+        // They are compared in place with each frame, and copied with each change only: their sources may be long.
+        if seen.is_none_or(|(id, settings)| *id != desk.chat.id || *settings != desk.chat.settings) {
+            if seen.is_some_and(|(id, _)| *id == desk.chat.id) {
+                desk.chat.touch();
+            }
+            self.seen = Some((desk.chat.id, desk.chat.settings.clone()));
         }
         // Typing changes the settings letter by letter: they are saved when a hand rests.
         let resting = !ui.ctx().egui_wants_keyboard_input() && !ui.input(|input| input.pointer.any_down());

@@ -56,6 +56,8 @@ pub(super) fn ui(ui: &mut Ui, desk: &mut Desk, t: &Texts) {
     });
     let most = Slider::new(&mut settings.max_new_tokens, 1..=2048).text(t.get("sampling-max-new-tokens"));
     ui.add(most).on_hover_text(t.get("sampling-max-new-tokens-hint"));
+    let lookup = ui.checkbox(&mut settings.prompt_lookup, t.get("sampling-prompt-lookup"));
+    lookup.on_hover_text(t.get("sampling-prompt-lookup-hint"));
     let label = ui.label(t.get("sampling-stop")).on_hover_text(t.get("sampling-stop-hint"));
     let mut stop = settings.stop.join("\n");
     if ui

@@ -1,6 +1,6 @@
 //! The System block: knowledge, sources with their tokens and switches, the reserved keywords, and the language of the builder's words.
 
-use eframe::egui::{ComboBox, Frame, Margin, TextEdit, Ui};
+use eframe::egui::{ComboBox, Frame, Margin, OpenUrl, TextEdit, Ui};
 use guanaco_engine::prompt::{Language, Source};
 
 use crate::desk::Desk;
@@ -99,12 +99,19 @@ impl SystemView {
             remove = icon_button(ui, "🗑", t.get("common-delete")).clicked();
         });
         if self.open == Some(index) {
-            let mut link = source.link.clone().unwrap_or_default();
-            let field =
-                TextEdit::singleline(&mut link).hint_text(t.get("prompt-source-link")).desired_width(f32::INFINITY);
-            if ui.add(field).on_hover_text(t.get("prompt-source-link")).changed() {
-                source.link = Some(link.trim().to_owned()).filter(|link| !link.is_empty());
-            }
+            ui.horizontal(|ui| {
+                let mut link = source.link.clone().unwrap_or_default();
+                // Only what a browser opens, and only by hand.
+                let web = link.starts_with("https://") || link.starts_with("http://");
+                if web && icon_button(ui, "🔗", t.get("prompt-source-link-open")).clicked() {
+                    ui.ctx().open_url(OpenUrl::new_tab(&link));
+                }
+                let hint = t.get("prompt-source-link");
+                let field = TextEdit::singleline(&mut link).hint_text(hint).desired_width(f32::INFINITY);
+                if ui.add(field).on_hover_text(hint).changed() {
+                    source.link = Some(link.trim().to_owned()).filter(|link| !link.is_empty());
+                }
+            });
             let text = TextEdit::multiline(&mut source.text).desired_rows(6).desired_width(f32::INFINITY);
             ui.add(text).on_hover_text(t.get("prompt-source-text"));
         }

@@ -22,6 +22,9 @@ use crate::tree::NodeId;
 /// A guess of a message's height until it was drawn, points.
 const GUESS: f32 = 90.0;
 
+/// Characters that an empty chat offers.
+const OFFERED: usize = 6;
+
 /// What the chat page remembers from frame to frame.
 #[derive(Default)]
 pub(super) struct ChatView {
@@ -116,14 +119,25 @@ impl ChatView {
     }
 }
 
-/// What an empty chat says.
-fn empty(ui: &mut Ui, desk: &Desk, t: &Texts) {
+/// What an empty chat says, and who can be played in it.
+fn empty(ui: &mut Ui, desk: &mut Desk, t: &Texts) {
     ui.vertical_centered(|ui| {
         ui.add_space(ui.available_height() * 0.3);
         ui.heading(t.get("chat-empty-title"));
         small(ui, t.get("chat-empty-hint"));
         if desk.model.ready().is_some_and(|model| model.files.name == crate::checkpoint::EMBEDDED_NAME) {
             small(ui, t.get("chat-embedded-hint"));
+        }
+        ui.add_space(12.0);
+        let mut play = None;
+        for character in desk.characters.iter().take(OFFERED) {
+            let name = character.card.called();
+            if ui.button(t.with("library-start-chat", &[("name", name.into())])).clicked() {
+                play = Some(character.id);
+            }
+        }
+        if let Some(id) = play {
+            desk.play(id);
         }
     });
 }
