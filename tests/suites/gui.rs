@@ -14,6 +14,8 @@ mod gpu;
 mod hands;
 #[path = "gui/keyboard.rs"]
 mod keyboard;
+#[path = "gui/library.rs"]
+mod library;
 #[path = "gui/models.rs"]
 mod models;
 #[path = "gui/names.rs"]
@@ -36,7 +38,7 @@ type Run = fn() -> Outcome;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
-    let cases: [(&str, Run); 30] = [
+    let cases: [(&str, Run); 34] = [
         ("a message is typed, sent and answered", say),
         ("enter sends, shift and enter breaks the line", enter),
         ("an answer is made again, and swiped at any turn", swipe),
@@ -66,6 +68,10 @@ fn main() -> ExitCode {
         ("a chat by keys alone", keyboard::alone),
         ("what Tab comes to is in sight", keyboard::in_sight),
         ("an input method keeps its Enter", keyboard::input_method),
+        ("lore is written by hand, works, and survives its card", library::lorebook),
+        ("greetings are a list, and groups have their own", library::greetings),
+        ("files are chosen in dialogs", library::dialogs),
+        ("a damaged store is set aside, and a new one begun", library::damaged),
         ("pictures", pictures::run),
     ];
     for (name, run) in cases {

@@ -24,6 +24,7 @@ chat-export-md = Als Markdown exportieren
 chat-export-text = Als Text exportieren
 chat-first-token = erstes Token nach { $seconds } s
 chat-hint = Nachricht schreiben
+chat-import = Chat importieren
 chat-incomplete = Diese Antwort wurde unterbrochen; sie lässt sich fortsetzen.
 chat-keyword-forbidden = FORBIDDEN war an: Das Modell kann die Antwort ablehnen.
 chat-keyword-no-idea = NO IDEA war an: Das Modell kann sagen, dass ihm das Wissen fehlt.

@@ -31,6 +31,7 @@ prompt-section-reply = Antwort
 prompt-section-system = System-Block
 prompt-section-template = Chat-Vorlage
 prompt-source-add = Quelle hinzufügen
+prompt-source-file = Aus Dateien hinzufügen …
 prompt-source-link = Webadresse
 prompt-source-link-open = Den Link im Browser öffnen
 prompt-source-on = „{ $title }“ verwenden

@@ -24,6 +24,7 @@ chat-export-md = Export as Markdown
 chat-export-text = Export as text
 chat-first-token = first token after { $seconds } s
 chat-hint = Write a message
+chat-import = Import a chat
 chat-incomplete = This answer was interrupted; it can be continued.
 chat-keyword-forbidden = FORBIDDEN was on: the model may decline to answer.
 chat-keyword-no-idea = NO IDEA was on: the model may say that it lacks the knowledge.

@@ -31,6 +31,7 @@ prompt-section-reply = Reply
 prompt-section-system = System
 prompt-section-template = Chat template
 prompt-source-add = Add source
+prompt-source-file = Add from files…
 prompt-source-link = Link
 prompt-source-link-open = Open the link in the browser
 prompt-source-on = Use “{ $title }”

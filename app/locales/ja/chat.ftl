@@ -20,6 +20,7 @@ chat-export-md = Markdown で書き出す
 chat-export-text = テキストで書き出す
 chat-first-token = 最初のトークンまで { $seconds } 秒
 chat-hint = メッセージを入力
+chat-import = チャットを読み込む
 chat-incomplete = この回答は途中で途切れました。続きを書かせることができます。
 chat-keyword-forbidden = FORBIDDEN が有効でした。モデルは回答を断ることがあります。
 chat-keyword-no-idea = NO IDEA が有効でした。モデルは知識がないと答えることがあります。

@@ -27,6 +27,7 @@ prompt-section-reply = 返答
 prompt-section-system = System ブロック
 prompt-section-template = チャットテンプレート
 prompt-source-add = 出典を追加
+prompt-source-file = ファイルから追加…
 prompt-source-link = リンク
 prompt-source-link-open = リンクをブラウザーで開く
 prompt-source-on = 「{ $title }」を使う

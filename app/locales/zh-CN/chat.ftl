@@ -20,6 +20,7 @@ chat-export-md = 导出为 Markdown
 chat-export-text = 导出为文本
 chat-first-token = { $seconds } 秒后出首个 token
 chat-hint = 输入消息
+chat-import = 导入聊天
 chat-incomplete = 这条回答中断了，可以继续。
 chat-keyword-forbidden = FORBIDDEN 已启用：模型可能拒绝回答。
 chat-keyword-no-idea = NO IDEA 已启用：模型可能表示缺乏相关知识。

@@ -27,6 +27,7 @@ prompt-section-reply = 回答
 prompt-section-system = System 块
 prompt-section-template = 聊天模板
 prompt-source-add = 添加来源
+prompt-source-file = 从文件添加…
 prompt-source-link = 链接
 prompt-source-link-open = 打开链接
 prompt-source-on = 使用“{ $title }”

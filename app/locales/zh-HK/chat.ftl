@@ -20,6 +20,7 @@ chat-export-md = 匯出為 Markdown
 chat-export-text = 匯出為純文字
 chat-first-token = { $seconds } 秒後出現首個 token
 chat-hint = 輸入訊息
+chat-import = 匯入聊天
 chat-incomplete = 這則回覆中斷了，可以繼續。
 chat-keyword-forbidden = FORBIDDEN 已啟用：模型可能拒絕回答。
 chat-keyword-no-idea = NO IDEA 已啟用：模型可能表示缺乏相關知識。

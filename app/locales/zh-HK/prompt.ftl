@@ -27,6 +27,7 @@ prompt-section-reply = 回覆
 prompt-section-system = System 區塊
 prompt-section-template = 對話範本
 prompt-source-add = 加入資料來源
+prompt-source-file = 由檔案加入…
 prompt-source-link = 連結
 prompt-source-link-open = 在瀏覽器中開啟連結
 prompt-source-on = 使用「{ $title }」

@@ -27,6 +27,7 @@ prompt-section-reply = 回答
 prompt-section-system = System 區塊
 prompt-section-template = 聊天範本
 prompt-source-add = 加入來源
+prompt-source-file = 從檔案新增…
 prompt-source-link = 連結
 prompt-source-link-open = 在瀏覽器中開啟連結
 prompt-source-on = 使用「{ $title }」

@@ -234,7 +234,7 @@ impl Card {
     }
 
     /// Changes the fields. The card becomes at least of the version `since`.
-    fn edit<T>(&mut self, since: Version, change: impl FnOnce(&mut Map<String, Value>) -> T) -> T {
+    pub(super) fn edit<T>(&mut self, since: Version, change: impl FnOnce(&mut Map<String, Value>) -> T) -> T {
         if self.version < since {
             *self = self.converted(since);
         }
@@ -272,10 +272,14 @@ impl Card {
         list.into_iter().flatten().filter_map(Value::as_str).collect()
     }
 
-    /// Sets a list of texts.
+    /// Sets a list of texts. What was no text in it stays, behind them.
     pub fn set_list<T: AsRef<str>>(&mut self, field: List, list: &[T]) {
-        let list: Value = list.iter().map(AsRef::as_ref).collect();
-        self.edit(field.since(), |data| data.insert(field.key().to_owned(), list));
+        self.edit(field.since(), |data| {
+            let before = data.get(field.key()).and_then(Value::as_array);
+            let others = before.into_iter().flatten().filter(|other| !other.is_string()).cloned();
+            let list: Value = list.iter().map(|text| text.as_ref().into()).chain(others).collect();
+            data.insert(field.key().to_owned(), list);
+        });
     }
 
     /// The name.

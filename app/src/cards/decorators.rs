@@ -41,6 +41,22 @@ pub enum Depth {
     FromOldest(usize),
 }
 
+/// The decorators that are known, by name.
+pub const KNOWN: [&str; 12] = [
+    "activate",
+    "dont_activate",
+    "activate_only_after",
+    "activate_only_every",
+    "is_greeting",
+    "scan_depth",
+    "ignore_on_max_context",
+    "additional_keys",
+    "exclude_keys",
+    "position",
+    "depth",
+    "reverse_depth",
+];
+
 /// How many decorators of an entry are looked at.
 const MOST: usize = 64;
 
@@ -145,6 +161,14 @@ mod tests {
             assert_eq!(Decorators::split(plain), (Decorators::default(), plain));
         }
         assert_eq!(Decorators::split("@@dont_activate").1, "");
+    }
+
+    #[test]
+    fn those_that_are_listed_are_known() {
+        for name in KNOWN {
+            let value = if name == "position" { "scenario" } else { "2" };
+            assert!(Decorators::default().take(name, value), "{name}");
+        }
     }
 
     #[test]

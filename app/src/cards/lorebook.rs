@@ -1,5 +1,6 @@
 //! Lorebooks: entries that go into the prompt when the talk comes to them, and an account of which did, and why.
 
+mod edit;
 mod scan;
 
 use serde::Serialize;
@@ -11,6 +12,7 @@ use super::error::{CardError, Named};
 use super::macros::Values;
 use super::{json, limits, pattern};
 
+pub use edit::{BookChange, EntryChange, EntryFlag, EntryJson, EntryKeys, EntryNumber, EntryText};
 pub use scan::{Scan, activate};
 
 /// Where an entry's content goes.
@@ -157,22 +159,24 @@ fn count(map: &Map<String, Value>, key: &str) -> Option<usize> {
 impl Lorebook {
     /// The lorebook of a card; None when it has none.
     pub fn of(card: &Card) -> Option<Self> {
+        let entries = card.character_book()?.get("entries").and_then(Value::as_array);
+        let entries = entries.map(Vec::as_slice).unwrap_or_default().iter().take(limits::LORE_ENTRIES).enumerate();
+        let entries = entries.map(|(index, entry)| match entry {
+            Value::Object(entry) => Entry::read(entry, index),
+            _ => Entry::read(&Map::new(), index),
+        });
+        Some(Self { entries: entries.collect(), ..Self::settings_of(card)? })
+    }
+
+    /// The same without its entries: what a page that is drawn often needs.
+    pub fn settings_of(card: &Card) -> Option<Self> {
         let book = card.character_book()?;
-        let entries = book.get("entries").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         Some(Self {
             name: text(book, "name").to_owned(),
             scan_depth: count(book, "scan_depth").unwrap_or(limits::SCAN_DEPTH),
             token_budget: count(book, "token_budget").unwrap_or(limits::LORE_TOKENS),
             recursive_scanning: book.get("recursive_scanning") == Some(&Value::Bool(true)),
-            entries: entries
-                .iter()
-                .take(limits::LORE_ENTRIES)
-                .enumerate()
-                .map(|(index, entry)| match entry {
-                    Value::Object(entry) => Entry::read(entry, index),
-                    _ => Entry::read(&Map::new(), index),
-                })
-                .collect(),
+            entries: Vec::new(),
         })
     }
 }

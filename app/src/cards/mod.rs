@@ -30,5 +30,5 @@ pub use charx::Asset;
 pub use compose::{Cast, Composition, compose, goes_on, greetings, group_greetings, mend_name};
 pub use error::CardError;
 pub use lorebook::{Activated, LoreAccount, Lorebook, Place, Why};
-pub use picture::{Format as PictureFormat, Size as PictureSize, size as picture_size};
+pub use picture::{Format as PictureFormat, Size as PictureSize, portrait as check_portrait, size as picture_size};
 pub use read::Read;

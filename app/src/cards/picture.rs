@@ -44,6 +44,19 @@ pub fn size(bytes: &[u8]) -> Option<Size> {
     None
 }
 
+/// Looks at a picture that is to be a portrait.
+///
+/// # Errors
+/// [`CardError`] when it is none of the known formats, or larger than [`limits`] allow.
+pub fn portrait(bytes: &[u8], file_name: &str) -> Result<Size, CardError> {
+    let file = Named(file_name);
+    file.at_most("bytes of the file", limits::FILE_BYTES, bytes.len())?;
+    let size =
+        size(bytes).ok_or_else(|| file.damaged("the portrait", "a picture in PNG, JPEG or WebP", "something else"))?;
+    check(size, file)?;
+    Ok(size)
+}
+
 /// Refuses what would take too much memory to show.
 pub(super) fn check(size: Size, file: Named<'_>) -> Result<(), CardError> {
     if size.width == 0 || size.height == 0 {
@@ -108,6 +121,17 @@ mod tests {
         assert_eq!(size(b""), None);
         let plain = png::plain("Ava");
         assert_eq!(size(&plain).map(|size| size.format), Some(Format::Png));
+    }
+
+    #[test]
+    fn portraits_within_limits() {
+        let mut png = png::plain("Ava");
+        assert!(portrait(&png, "a.png").is_ok());
+        png[16..20].copy_from_slice(&9000_u32.to_be_bytes());
+        let error = portrait(&png, "a.png").unwrap_err().to_string();
+        assert!(error.contains("8192") && error.contains("a.png"), "{error}");
+        let error = portrait(b"GIF89a", "a.gif").unwrap_err().to_string();
+        assert!(error.contains("PNG, JPEG or WebP"), "{error}");
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct Composed {
     pub left_out: usize,
     /// Who can be speaking in an answer.
     pub names: Vec<String>,
+    /// Who speaks, by id in the library.
+    pub speaker: Option<u64>,
     /// Which entries of the speaker's lorebook are in the prompt, and why.
     pub lore: LoreAccount,
     /// Examples of the card that did not fit.
@@ -92,8 +94,9 @@ impl Desk {
             _ => text.len() / 4,
         };
         let playing: Vec<_> = settings.characters.iter().filter_map(|id| self.character(*id)).collect();
-        let cards: Vec<_> = playing.iter().map(|character| character.card.clone()).collect();
+        let cards: Vec<_> = playing.iter().map(|character| cards::Card::clone(&character.card)).collect();
         let speaker = playing.iter().position(|character| Some(character.id) == settings.speaker).unwrap_or(0);
+        let speaker_id = playing.get(speaker).map(|character| character.id);
         let cast = Cast {
             cards: &cards,
             speaker,
@@ -107,7 +110,7 @@ impl Desk {
         let examples = self.model.ready().map_or(512, |model| model.files.max_seq_len / 4);
         let composition = cards::compose(&cast, &settings.system, messages, examples, &count, settings.force_name);
         let Composition { conversation, names, lore, examples_dropped, notes, .. } = composition;
-        Composed { conversation, left_out, names, lore, examples_dropped, notes }
+        Composed { conversation, left_out, names, speaker: speaker_id, lore, examples_dropped, notes }
     }
 }
 

@@ -90,11 +90,6 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// A file for `name` where a person finds it, with a name that every system takes: in the folder of downloads, or at home.
-pub fn downloads(name: &str, extension: &str) -> PathBuf {
-    downloads_folder().join(format!("{}.{extension}", file_name(name)))
-}
-
 /// The folder of downloads; the home folder where there is none.
 pub(super) fn downloads_folder() -> PathBuf {
     let known = directories::UserDirs::new();

@@ -1,12 +1,15 @@
 //! The library of characters: cards that were made here or brought in, and who of them plays in the open chat.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context as _, bail};
+use guanaco_engine::prompt::Role;
 
-use super::{Desk, News, told};
-use crate::cards::{Card, Version, greetings};
+use super::{Desk, News, SAVE_EVERY, told};
+use crate::cards::{AssetLink, Card, Version, check_portrait, greetings, group_greetings};
 use crate::store::{Change, CharacterRecord, now_ms};
 use crate::tree::NewNode;
 
@@ -18,9 +21,9 @@ const MOST_BYTES: u64 = 64 << 20;
 pub struct Character {
     /// Its id in the store.
     pub id: u64,
-    /// The card.
-    pub card: Card,
-    /// Its picture's file, shared: a page that is drawn sixty times a second has it, too.
+    /// The card, shared: a page that is drawn sixty times a second has it, too.
+    pub card: Arc<Card>,
+    /// Its picture's file, shared as well.
     pub portrait: Option<Arc<[u8]>>,
 }
 
@@ -54,7 +57,7 @@ pub(super) fn characters(records: Vec<CharacterRecord>) -> (Vec<Character>, Vec<
     let (mut found, mut news) = (Vec::new(), Vec::new());
     for CharacterRecord { id, name, card, portrait, .. } in records {
         match Card::from_json(&card) {
-            Ok(card) => found.push(Character { id, card, portrait: portrait.map(Arc::from) }),
+            Ok(card) => found.push(Character { id, card: Arc::new(card), portrait: portrait.map(Arc::from) }),
             Err(error) => news.push(News::Failed(format!("{name}: {error}"))),
         }
     }
@@ -80,18 +83,35 @@ fn as_png(picture: &[u8]) -> anyhow::Result<Vec<u8>> {
     Ok(picture.to_vec())
 }
 
+/// The bytes of a file that a person named, and its name.
+fn read(path: &Path) -> anyhow::Result<(Vec<u8>, String)> {
+    let size = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
+    if size > MOST_BYTES {
+        bail!("{}: {size} bytes; expected at most {MOST_BYTES} of a card or a picture", path.display());
+    }
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok((bytes, path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()))
+}
+
+/// Whether the file at `path` is a card, and not a picture alone.
+pub fn is_card(path: &Path) -> bool {
+    read(path).is_ok_and(|(bytes, name)| Card::read(&bytes, &name).is_ok())
+}
+
+/// Which characters differ from what the store has.
+#[derive(Debug, Default)]
+pub(super) struct Unsaved {
+    ids: BTreeSet<u64>,
+    saved_at: Option<Instant>,
+}
+
 impl Desk {
     /// Takes the card in the file `path` into the library; returns its id. What is odd in it becomes news.
     ///
     /// # Errors
     /// When the file cannot be read, or is refused, with the reason.
     pub fn import_card(&mut self, path: &Path) -> anyhow::Result<u64> {
-        let size = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
-        if size > MOST_BYTES {
-            bail!("{}: {size} bytes; expected at most {MOST_BYTES} of a character card", path.display());
-        }
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let (bytes, name) = read(path)?;
         let read = Card::read(&bytes, &name)?;
         self.news.extend(read.warnings.into_iter().map(News::Warning));
         let others = read.assets.len().saturating_sub(usize::from(read.portrait.is_some()));
@@ -107,7 +127,9 @@ impl Desk {
     /// Adds a character to the library; returns its id.
     pub fn add_character(&mut self, card: Card, portrait: Option<Vec<u8>>) -> u64 {
         let id = self.store.new_character_id();
-        self.put_character(Character { id, card, portrait: portrait.map(Arc::from) });
+        self.characters.push(Character { id, card: Arc::new(card), portrait: portrait.map(Arc::from) });
+        self.character_changed(id);
+        self.save_characters();
         id
     }
 
@@ -119,26 +141,89 @@ impl Desk {
         }
     }
 
-    /// Keeps `character` as it is now.
-    pub fn put_character(&mut self, character: Character) {
-        let record = CharacterRecord {
-            id: character.id,
-            name: character.card.called().to_owned(),
-            card: character.card.json(),
-            portrait: character.portrait.as_deref().map(<[u8]>::to_vec),
-            updated_ms: now_ms(),
+    /// Changes the card of `id`, and keeps it soon ([`Desk::poll`]): letters that are typed need no transaction each.
+    pub fn edit_character(&mut self, id: u64, change: impl FnOnce(&mut Card)) {
+        let Some(character) = self.characters.iter_mut().find(|character| character.id == id) else { return };
+        change(Arc::make_mut(&mut character.card));
+        self.character_changed(id);
+    }
+
+    /// Makes the picture in the file `path` the portrait of `id`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no picture, or is larger than a portrait may be.
+    pub fn set_portrait(&mut self, id: u64, path: &Path) -> anyhow::Result<()> {
+        let (bytes, name) = read(path)?;
+        check_portrait(&bytes, &name)?;
+        let Some(character) = self.characters.iter_mut().find(|character| character.id == id) else {
+            bail!("this character is not in the library any more");
         };
-        self.saver.save(vec![Change::Character(record)]);
-        self.characters.retain(|other| other.id != character.id);
-        self.characters.push(character);
-        self.characters.sort_by_key(|character| character.card.called().to_lowercase());
+        character.portrait = Some(Arc::from(bytes));
+        // An older portrait inside of the card's own text would come back with it.
+        if let Some(icon) = character.card.main_icon().filter(|icon| icon.uri.starts_with("data:")) {
+            let link = AssetLink { uri: "ccdefault:".to_owned(), ext: "png".to_owned(), ..icon };
+            Arc::make_mut(&mut character.card).set_asset(&link);
+        }
+        self.character_changed(id);
+        self.save_characters();
+        Ok(())
+    }
+
+    /// What shows characters, or is made from them, is to look again.
+    fn character_changed(&mut self, id: u64) {
+        self.unsaved.ids.insert(id);
+        self.characters.sort_by_cached_key(|character| character.card.called().to_lowercase());
         self.chat.version += 1;
+    }
+
+    /// Saves the characters that were changed a while ago.
+    pub(super) fn save_characters_in_time(&mut self) {
+        if self.unsaved.saved_at.is_none_or(|at| at.elapsed() >= SAVE_EVERY) {
+            self.save_characters();
+        }
+    }
+
+    /// Saves every character that was changed.
+    pub(super) fn save_characters(&mut self) {
+        if self.unsaved.ids.is_empty() {
+            return;
+        }
+        let ids = std::mem::take(&mut self.unsaved.ids);
+        self.unsaved.saved_at = Some(Instant::now());
+        let mut changes = Vec::new();
+        for character in self.characters.iter().filter(|character| ids.contains(&character.id)) {
+            let (name, card) = (character.card.called().to_owned(), character.card.json());
+            // What a limit would refuse when it is read again must not take the place of what is there.
+            if let Err(error) = Card::from_json(&card) {
+                let told = News::Failed(format!("{name}: what was changed last is not saved: {error}"));
+                self.news.retain(|news| *news != told);
+                self.news.push(told);
+                continue;
+            }
+            let portrait = character.portrait.as_deref().map(<[u8]>::to_vec);
+            changes.push(Change::Character(CharacterRecord {
+                id: character.id,
+                name,
+                card,
+                portrait,
+                updated_ms: now_ms(),
+            }));
+        }
+        if !changes.is_empty() {
+            self.saver.save(changes);
+        }
+    }
+
+    /// Whether a character was changed and is not on its way to the store yet: [`Desk::poll`] should be called soon.
+    pub fn has_unsaved_characters(&self) -> bool {
+        !self.unsaved.ids.is_empty()
     }
 
     /// Takes a character out of the library, and out of the open chat.
     pub fn delete_character(&mut self, id: u64) {
         self.dismiss(id);
         self.characters.retain(|character| character.id != id);
+        self.unsaved.ids.remove(&id);
         self.saver.save(vec![Change::DeleteCharacter(id)]);
     }
 
@@ -159,7 +244,7 @@ impl Desk {
             }
             CardFile::Json => character.card.to_json(Version::V3).into_bytes(),
             CardFile::Charx => {
-                let mut card = character.card.clone();
+                let mut card = Card::clone(&character.card);
                 let asset = character.portrait.as_deref().map(<[u8]>::to_vec).and_then(crate::cards::Asset::portrait);
                 let assets: Vec<_> = asset
                     .into_iter()
@@ -175,23 +260,45 @@ impl Desk {
     }
 
     /// Lets the character play in the open chat. Where nothing was said yet, it greets: each of its greetings is an answer to swipe to.
+    /// With the second character come the greetings that cards have for groups alone, of both.
     pub fn play(&mut self, id: u64) {
-        let Some(character) = self.character(id) else { return };
         if self.answering.is_some() || self.chat.settings.characters.contains(&id) {
             return;
         }
-        let greetings = greetings(&character.card, self.chat.settings.user_name.as_str(), self.chat.id.0);
-        let name = crate::cards::mend_name(character.card.called());
+        let Some(character) = self.character(id).cloned() else { return };
+        let said = self.chat.tree.path();
+        let begins = said.is_empty();
+        // Greetings alone: what follows one would not fit another.
+        let only_greeted = said.len() <= 1 && said.iter().all(|node| node.role == Role::Assistant);
         self.chat.settings.characters.push(id);
-        if self.chat.is_empty() {
-            let nodes: Vec<_> = greetings
-                .into_iter()
-                .map(|text| self.chat.tree.add(None, NewNode::assistant(text).named(name.clone())))
-                .collect();
-            if let Some(first) = nodes.first() {
-                self.chat.tree.choose(*first);
+        let seed = self.chat.id.0;
+        let user = self.chat.settings.user_name.clone();
+        let mut all: Vec<(String, String)> = Vec::new();
+        let mut add = |card: &Card, texts: Vec<String>| {
+            let name = crate::cards::mend_name(card.called());
+            all.extend(texts.into_iter().map(|text| (name.clone(), text)));
+        };
+        if begins {
+            add(&character.card, greetings(&character.card, &user, seed));
+        }
+        let playing = &self.chat.settings.characters;
+        if playing.len() > 1 && only_greeted {
+            // Those who were there before have theirs already when they were several.
+            let new = if playing.len() == 2 { &playing[..] } else { &playing[playing.len() - 1..] };
+            for card in new.iter().filter_map(|id| self.character(*id)).map(|character| &character.card) {
+                add(card, group_greetings(card, &user, seed));
             }
-            self.chat.title = name;
+        }
+        let shown = self.chat.tree.path().first().map(|node| node.id);
+        let nodes: Vec<_> = all
+            .into_iter()
+            .map(|(name, text)| self.chat.tree.add(None, NewNode::assistant(text).named(name)))
+            .collect();
+        if let Some(first) = shown.or(nodes.first().copied()) {
+            self.chat.tree.choose(first);
+        }
+        if begins {
+            self.chat.title = crate::cards::mend_name(character.card.called());
         }
         self.chat.touch();
         self.save_chat();

@@ -82,10 +82,13 @@ pub struct Desk {
     pub chats: Vec<ChatSummary>,
     /// The library of characters, by name.
     pub characters: Vec<Character>,
+    unsaved: library::Unsaved,
     /// The chat that is open.
     pub chat: OpenChat,
     answering: Option<Answering>,
     preview: Preview,
+    /// Somebody looks at what a lorebook does: the preview, which knows it, is kept up to date.
+    pub looks_at_lore: bool,
     inspector: Inspector,
     job: Option<Job>,
     /// The program that jobs run: this one.
@@ -124,6 +127,8 @@ impl Desk {
         let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("guanaco"));
         let mut desk = Self {
             characters,
+            unsaved: library::Unsaved::default(),
+            looks_at_lore: false,
             inspector,
             job: None,
             program,
@@ -172,6 +177,7 @@ impl Desk {
         }
         self.poll_job();
         self.save_streaming();
+        self.save_characters_in_time();
         self.refresh_preview();
     }
 
@@ -328,6 +334,7 @@ impl Desk {
     pub fn leave(&mut self, timeout: Duration) -> bool {
         self.stop();
         self.settle();
+        self.save_characters();
         self.flush(timeout)
     }
 

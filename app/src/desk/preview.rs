@@ -70,13 +70,13 @@ fn answer(question: Question) -> Previewed {
 
 impl Desk {
     /// Asks for the prompt anew where something that it depends on has changed, and takes what is finished. Only while somebody looks:
-    /// [`WindowSettings::prompt_panel`](super::settings::WindowSettings::prompt_panel).
+    /// [`WindowSettings::prompt_panel`](super::settings::WindowSettings::prompt_panel), [`Desk::looks_at_lore`].
     pub(super) fn refresh_preview(&mut self) {
         if let Some(previewed) = self.preview.newest.answer() {
             self.preview.current = Some(previewed);
         }
         let Some(model) = self.model.ready() else { return };
-        if !self.window.prompt_panel || self.answering.is_some() {
+        if !(self.window.prompt_panel || self.looks_at_lore) || self.answering.is_some() {
             return;
         }
         let key = Key { version: self.chat.version, draft: self.chat.draft.clone() };

@@ -1,14 +1,16 @@
 //! The window's frame: pages on the left, the builder on the right, the page in the middle, news above it.
 
+mod files;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use eframe::egui::{self, Key, KeyboardShortcut, Modifiers, Panel, Ui};
 
 use super::builder::Builder;
 use super::chat::ChatView;
+use super::dialog::{Dialogs, Person};
 use super::gpu::GpuView;
 use super::library::LibraryView;
 use super::models::ModelsView;
@@ -19,12 +21,10 @@ use super::{Start, fonts, settings, theme};
 use crate::desk::model::ModelState;
 use crate::desk::settings::WindowSettings;
 use crate::desk::{Desk, News};
+use crate::store::{Store, StoreError};
 
 /// How long the window stays to save what is left when it is closed.
 const LAST_SAVE: Duration = Duration::from_secs(5);
-
-/// The largest file that is taken as a source.
-const MOST_SOURCE_BYTES: u64 = 4 << 20;
 
 /// The window.
 pub struct App {
@@ -39,7 +39,14 @@ pub struct App {
 /// The desk, or why there is none.
 enum Inner {
     Desk(Box<Open>),
-    Closed(String),
+    Closed(Closed),
+}
+
+/// Why there is no desk.
+struct Closed {
+    reason: String,
+    /// The file is damaged: a new one can take its place.
+    damaged: bool,
 }
 
 struct Open {
@@ -51,6 +58,7 @@ struct Open {
     library: LibraryView,
     models: ModelsView,
     gpu: GpuView,
+    dialogs: Dialogs,
     news: Vec<News>,
     tabs: Tabs,
 }
@@ -113,6 +121,28 @@ impl App {
         }
     }
 
+    /// Has `person` answer where a dialog would ask for a file, for tests.
+    pub fn answer_dialogs(&mut self, person: Person) {
+        if let Inner::Desk(open) = &mut self.inner {
+            open.dialogs.answer_by(person);
+        }
+    }
+
+    /// Sets the damaged file of the chats aside and opens a new one, and says where the old one is.
+    fn begin_anew(&mut self, ctx: &egui::Context) {
+        match Store::set_aside(&self.folder) {
+            Ok(aside) => {
+                self.inner = open(ctx, &self.folder, &self.start);
+                if let Inner::Desk(open) = &mut self.inner {
+                    let path = aside.display().to_string();
+                    open.news
+                        .push(News::Warning(self.t.with("common-set-aside-done", &[("path", path.as_str().into())])));
+                }
+            }
+            Err(error) => self.inner = Inner::Closed(Closed { reason: error.to_string(), damaged: true }),
+        }
+    }
+
     /// Makes language, fonts, colours and size what they are set to.
     fn look(&mut self, ctx: &egui::Context) {
         let Inner::Desk(open) = &mut self.inner else { return };
@@ -152,11 +182,14 @@ fn open(ctx: &egui::Context, folder: &std::path::Path, start: &Start) -> Inner {
                 library: LibraryView::default(),
                 models: ModelsView::default(),
                 gpu: GpuView::default(),
+                dialogs: Dialogs::default(),
                 news: Vec::new(),
                 tabs: Tabs::default(),
             }))
         }
-        Err(error) => Inner::Closed(error.to_string()),
+        Err(error) => {
+            Inner::Closed(Closed { damaged: matches!(error, StoreError::Damaged { .. }), reason: error.to_string() })
+        }
     }
 }
 
@@ -164,24 +197,28 @@ impl eframe::App for App {
     fn logic(&mut self, ctx: &egui::Context, _frame: &mut eframe::Frame) {
         if let Inner::Desk(open) = &mut self.inner {
             open.desk.poll();
+            open.chosen(&self.t);
             open.news.append(&mut open.desk.news);
-            // What streams is saved in time though nothing else happens.
-            if open.desk.answering().is_some() {
+            open.desk.looks_at_lore &= open.page == Page::Library;
+            // What streams, or was typed, is saved in time though nothing else happens.
+            if open.desk.answering().is_some() || open.desk.has_unsaved_characters() {
                 ctx.request_repaint_after(Duration::from_millis(250));
             }
         }
         self.look(ctx);
     }
 
-    fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
+    fn ui(&mut self, ui: &mut Ui, frame: &mut eframe::Frame) {
         match &mut self.inner {
-            Inner::Desk(open) => open.ui(ui, &self.t),
-            Inner::Closed(reason) => {
-                let again = closed(ui, reason, &self.t);
-                if again {
-                    self.inner = self::open(ui.ctx(), &self.folder, &self.start);
-                }
+            Inner::Desk(open) => {
+                open.ui(ui, &self.t);
+                open.dialogs.show(ui.ctx(), frame);
             }
+            Inner::Closed(why) => match closed(ui, why, &self.t) {
+                Some(Way::Again) => self.inner = self::open(ui.ctx(), &self.folder, &self.start),
+                Some(Way::Anew) => self.begin_anew(ui.ctx()),
+                None => {}
+            },
         }
     }
 
@@ -192,18 +229,35 @@ impl eframe::App for App {
     }
 }
 
-/// What is shown when the store cannot be opened; true to try again.
-fn closed(ui: &mut Ui, reason: &str, t: &Texts) -> bool {
-    let mut again = false;
+/// What to do about a store that cannot be opened.
+enum Way {
+    /// Try it again.
+    Again,
+    /// Set the damaged file aside, and begin a new one.
+    Anew,
+}
+
+/// What is shown when the store cannot be opened.
+fn closed(ui: &mut Ui, why: &Closed, t: &Texts) -> Option<Way> {
+    let mut way = None;
     egui::CentralPanel::default().show(ui, |ui| {
         ui.vertical_centered(|ui| {
             ui.add_space(ui.available_height() * 0.3);
             ui.heading(t.get("common-not-open"));
-            ui.label(reason);
-            again = ui.button(t.get("common-retry")).clicked();
+            ui.label(&why.reason);
+            if ui.button(t.get("common-retry")).clicked() {
+                way = Some(Way::Again);
+            }
+            if why.damaged {
+                ui.add_space(12.0);
+                ui.label(t.get("common-set-aside-hint"));
+                if ui.button(t.get("common-set-aside")).clicked() {
+                    way = Some(Way::Anew);
+                }
+            }
         });
     });
-    again
+    way
 }
 
 /// Names the edge of the panel `id` that is dragged, in the window's language: egui names it in English.
@@ -249,54 +303,6 @@ impl Open {
         if self.page == Page::Chat && before != Page::Chat {
             self.chat.take_keyboard(ui.ctx());
         }
-    }
-
-    /// Takes what was dropped on the window: models and LoRAs on their page, texts as sources.
-    fn dropped(&mut self, ctx: &egui::Context) {
-        let files = ctx.input_mut(|input| std::mem::take(&mut input.raw.dropped_files));
-        for file in files {
-            let path = file.path().to_owned();
-            let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-            let told = match extension.as_deref() {
-                Some("jsonl") => self.desk.import_chat(&path).map(|()| self.page = Page::Chat),
-                // A chat of this program's, or a card: the card's reader says what it is when it is neither.
-                Some("json") if self.desk.import_chat(&path).is_ok() => {
-                    self.page = Page::Chat;
-                    Ok(())
-                }
-                Some("png" | "json" | "charx") => {
-                    self.library.drop_path(&mut self.desk, &path);
-                    self.page = Page::Library;
-                    Ok(())
-                }
-                Some("txt" | "md" | "markdown" | "text") => self.drop_text(&path),
-                _ => {
-                    self.models.drop_path(&mut self.desk, &path);
-                    self.page = Page::Models;
-                    Ok(())
-                }
-            };
-            if let Err(error) = told {
-                self.news.push(News::Failed(format!("{error:#}")));
-            }
-        }
-    }
-
-    fn drop_text(&mut self, path: &std::path::Path) -> anyhow::Result<()> {
-        let size = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
-        if size > MOST_SOURCE_BYTES {
-            anyhow::bail!(
-                "{}: a source of {size} bytes; expected at most {MOST_SOURCE_BYTES}, which is more than any context holds",
-                path.display()
-            );
-        }
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let text = String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8 text", path.display()))?;
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        self.builder.drop_source(&mut self.desk, &name, text);
-        self.desk.window.prompt_panel = true;
-        self.page = Page::Chat;
-        Ok(())
     }
 
     fn keys(&mut self, ctx: &egui::Context) {

@@ -3,6 +3,7 @@
 mod app;
 mod builder;
 mod chat;
+pub mod dialog;
 pub mod fonts;
 mod gpu;
 mod library;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use eframe::egui::{self, Color32, Grid, Rect, RichText, ScrollArea, Sense, Slider, TextEdit, Ui, pos2, vec2};
 use guanaco_engine::gpu::{MemoryKind, MemoryPlan};
 
+use super::dialog::{self, Purpose};
 use super::text::Texts;
 use super::widgets::{icon_button, small, warning};
 use crate::desk::Desk;
@@ -56,10 +57,21 @@ impl ModelsView {
     /// Takes a folder or a file that was dropped: a model, or a LoRA.
     pub(super) fn drop_path(&mut self, desk: &mut Desk, path: &Path) {
         if path.join("adapter_config.json").is_file() {
-            desk.choice.loras.push(LoraChoice { path: path.to_owned(), scale: 1.0, on: true });
+            self.add_lora(desk, path);
         } else {
-            desk.choice.path = Some(path.to_owned());
+            self.open(desk, path);
         }
+    }
+
+    /// Makes `path` the model that is to be loaded.
+    pub(super) fn open(&mut self, desk: &mut Desk, path: &Path) {
+        desk.choice.path = Some(path.to_owned());
+        desk.choice.context = None;
+    }
+
+    /// Adds the LoRA at `path`.
+    pub(super) fn add_lora(&mut self, desk: &mut Desk, path: &Path) {
+        desk.choice.loras.push(LoraChoice { path: path.to_owned(), scale: 1.0, on: true });
     }
 
     fn choose(&mut self, ui: &mut Ui, desk: &mut Desk, t: &Texts) {
@@ -105,6 +117,15 @@ impl ModelsView {
                 chosen = Some(Some(PathBuf::from(typed)));
             }
         });
+        ui.horizontal_wrapped(|ui| {
+            for (purpose, key) in
+                [(Purpose::ModelFolder, "model-choose-folder"), (Purpose::ModelFile, "model-choose-file")]
+            {
+                if ui.button(t.get(key)).clicked() {
+                    dialog::ask(ui, purpose, t.get(key));
+                }
+            }
+        });
         if let Some(path) = chosen {
             desk.choice.path = path;
             desk.choice.context = None;
@@ -144,6 +165,9 @@ impl ModelsView {
                 self.lora.clear();
             }
         });
+        if ui.button(t.get("model-choose-lora")).clicked() {
+            dialog::ask(ui, Purpose::Lora, t.get("model-choose-lora"));
+        }
     }
 }
 

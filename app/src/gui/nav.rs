@@ -2,11 +2,12 @@
 
 use eframe::egui::{self, Align, Layout, ScrollArea, TextEdit, Ui};
 
+use super::dialog::{self, Purpose};
 use super::page::Page;
 use super::text::Texts;
-use super::widgets::named;
+use super::widgets::{icon_button, named};
+use crate::desk::Desk;
 use crate::desk::files::ChatFile;
-use crate::desk::{Desk, News};
 use crate::store::ChatId;
 
 /// What the left side remembers.
@@ -38,6 +39,9 @@ impl Nav {
             if ui.button(format!("➕ {}", t.get("chat-new"))).clicked() {
                 desk.new_chat();
                 *page = Page::Chat;
+            }
+            if icon_button(ui, "📂", t.get("chat-import")).clicked() {
+                dialog::ask(ui, Purpose::Chat, t.get("chat-import"));
             }
         });
         let hint = t.get("chat-list-filter");
@@ -94,12 +98,8 @@ impl Nav {
                     ChatFile::ALL.into_iter().zip(["chat-export-json", "chat-export-md", "chat-export-text"])
                 {
                     if ui.button(t.get(key)).clicked() {
-                        let path = desk.download(title, kind.extension());
-                        let names = (t.get("chat-you"), t.get("chat-assistant"));
-                        desk.news.push(match desk.export_chat(id, kind, names, &path) {
-                            Ok(()) => News::Done(path.display().to_string()),
-                            Err(error) => News::Failed(format!("{error:#}")),
-                        });
+                        let place = desk.download(title, kind.extension());
+                        dialog::ask_where(ui, Purpose::SaveChat(id, kind), t.get(key), place);
                         ui.close();
                     }
                 }

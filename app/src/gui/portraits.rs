@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Cursor;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 use eframe::egui::{ColorImage, Context, TextureHandle, TextureOptions};
@@ -14,7 +15,7 @@ const MOST_BYTES: u64 = 512 << 20;
 /// The pictures, by the character's id.
 #[derive(Default)]
 pub(super) struct Portraits {
-    known: HashMap<u64, State>,
+    known: HashMap<u64, (Arc<[u8]>, State)>,
 }
 
 enum State {
@@ -25,16 +26,18 @@ enum State {
 
 impl Portraits {
     /// The picture of `id`, whose file is `bytes`; None until it is decoded, and where it cannot be.
-    pub(super) fn of(&mut self, ctx: &Context, id: u64, bytes: &[u8]) -> Option<&TextureHandle> {
-        let state = self.known.entry(id).or_insert_with(|| {
+    pub(super) fn of(&mut self, ctx: &Context, id: u64, bytes: &Arc<[u8]>) -> Option<&TextureHandle> {
+        // Another picture than before is decoded anew.
+        self.known.retain(|known, (of, _)| *known != id || Arc::ptr_eq(of, bytes));
+        let (_, state) = self.known.entry(id).or_insert_with(|| {
             let (send, receive) = channel();
-            let (bytes, ctx) = (bytes.to_vec(), ctx.clone());
+            let (shared, ctx) = (bytes.clone(), ctx.clone());
             // Without a thread there is no picture.
             let _ = std::thread::Builder::new().name("guanaco portrait".to_owned()).spawn(move || {
-                let _ = send.send(decode(&bytes));
+                let _ = send.send(decode(&shared));
                 ctx.request_repaint();
             });
-            State::Decoding(receive)
+            (bytes.clone(), State::Decoding(receive))
         });
         if let State::Decoding(receive) = state
             && let Ok(image) = receive.try_recv()
@@ -49,7 +52,7 @@ impl Portraits {
         }
     }
 
-    /// Forgets the picture of `id`, which has another now, or is gone.
+    /// Forgets the picture of `id`, which is gone.
     pub(super) fn forget(&mut self, id: u64) {
         self.known.remove(&id);
     }

@@ -13,6 +13,7 @@ const SEEDS: u64 = 60;
 
 pub(crate) fn cases(suite: &mut Suite) {
     suite.case("round trips: every version, format and conversion keeps every field", all);
+    suite.case("round trips: floats keep their last digit", floats);
     suite.case("png: other chunks and pixels stay to the byte, old cards go", png_bytes);
     suite.case("png: deflated and international texts, and both keywords", png_kinds);
     suite.case("charx: assets come back, the main icon is the portrait", charx);
@@ -83,6 +84,25 @@ fn all() -> Outcome {
         }
     }
     println!("cards: {} cards, {trips} round trips, every field kept", SEEDS * 3);
+    Ok(())
+}
+
+/// Any float: what a parser that is off by one in the last place would change.
+fn floats() -> Outcome {
+    let mut random = Random(7);
+    let numbers = std::iter::repeat_with(|| f64::from_bits(random.next())).filter(|number| number.is_finite());
+    let numbers: Vec<f64> = numbers.take(4_000).chain([122.416_294_033_786_58, 0.1 + 0.2, f64::MIN_POSITIVE]).collect();
+    let json =
+        serde_json::json!({ "spec": "chara_card_v3", "spec_version": "3.0", "data": { "name": "Ava", "x": numbers } });
+    let read = Card::read(json.to_string().as_bytes(), "a.json")?.card;
+    let stored = Card::from_json(&read.json())?;
+    let back = Card::read(&stored.to_png(None)?, "a.png")?.card;
+    for card in [&read, &stored, &back] {
+        let list = card.data()["x"].as_array().context("the list is gone")?;
+        let bits = |value: &Value| value.as_f64().map(f64::to_bits);
+        let changed = list.iter().zip(&numbers).filter(|(a, b)| bits(a) != Some(b.to_bits())).count();
+        ensure!(list.len() == numbers.len() && changed == 0, "{changed} of {} floats have changed", numbers.len());
+    }
     Ok(())
 }
 

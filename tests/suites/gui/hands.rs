@@ -9,6 +9,7 @@ use eframe::egui::{DroppedFile, DroppedFileHandle, Event, Key, Modifiers, Pos2, 
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
 use guanaco::desk::{Desk, News};
+use guanaco::gui::dialog::Answer;
 use guanaco::gui::{App, Start};
 use guanaco::tree::Node;
 
@@ -58,6 +59,11 @@ impl Hands {
         hands.desk().window.locale = Some("en".to_owned());
         hands.brief();
         hands.desk().downloads = hands.folder.path().to_owned();
+        // Nobody is there to choose: what is to be saved goes where it is proposed.
+        hands.window.state_mut().answer_dialogs(Box::new(|ask| match &ask.place {
+            Some(place) => Answer::Chosen(vec![place.clone()]),
+            None => Answer::Cancelled,
+        }));
         hands.desk().program = env!("CARGO_BIN_EXE_guanaco").into();
         hands.wait(|desk| desk.model.ready().is_some())?;
         hands.steps(3);

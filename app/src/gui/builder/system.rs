@@ -4,6 +4,7 @@ use eframe::egui::{ComboBox, Frame, Margin, OpenUrl, TextEdit, Ui};
 use guanaco_engine::prompt::{Language, Source};
 
 use crate::desk::Desk;
+use crate::gui::dialog;
 use crate::gui::text::Texts;
 use crate::gui::widgets::{icon_button, named, small, warning};
 
@@ -45,6 +46,9 @@ impl SystemView {
             let title = t.with("prompt-source-untitled", &[("n", (settings.system.sources.len() + 1).into())]);
             self.open = Some(settings.system.sources.len());
             settings.system.sources.push(Source { title, link: None, text: String::new(), enabled: true });
+        }
+        if ui.button(t.get("prompt-source-file")).clicked() {
+            dialog::ask(ui, dialog::Purpose::Sources, t.get("prompt-source-file"));
         }
         let system = &settings.system;
         if system.knowledge.trim().is_empty() && !system.sources.iter().any(|source| source.enabled) {

@@ -14,7 +14,7 @@ const COMPUTED: [&str; 0] = [];
 const SAME_EVERYWHERE: [&str; 3] = ["chat-speed", "model-loras", "page-gpu"];
 
 /// Words that German and English share.
-const SAME_IN_GERMAN: [&str; 3] = ["library-name", "page-chat", "prompt-title"];
+const SAME_IN_GERMAN: [&str; 4] = ["library-lorebook", "library-name", "page-chat", "prompt-title"];
 
 /// Each message of `locale` as it is written.
 fn messages(locale: Locale) -> BTreeMap<String, String> {
