@@ -33,6 +33,8 @@ pub struct Chat {
     pub stop: Vec<String>,
     /// Goes on after tokens that end a reply.
     pub ignore_eos: bool,
+    /// The most tokens of earlier turns; None for as many as fit.
+    pub history_tokens: Option<usize>,
 }
 
 /// How a reply is made, whatever it is a reply to.
@@ -120,7 +122,15 @@ impl Chat {
     /// An empty chat in the card's format.
     pub fn new(sampler: SamplerConfig, max_new_tokens: usize) -> Self {
         let (conversation, preset) = (Conversation::default(), Preset::default());
-        Self { conversation, preset, sampler, max_new_tokens, stop: Vec::new(), ignore_eos: false }
+        Self {
+            conversation,
+            preset,
+            sampler,
+            max_new_tokens,
+            stop: Vec::new(),
+            ignore_eos: false,
+            history_tokens: None,
+        }
     }
 
     /// Prepares the reply to `turn`. The conversation stays as it is until [`Chat::finish`].
@@ -155,7 +165,7 @@ impl Chat {
             max_new_tokens: self.max_new_tokens,
             stop: &self.stop,
             ignore_eos: self.ignore_eos,
-            history_tokens: None,
+            history_tokens: self.history_tokens,
         }
     }
 

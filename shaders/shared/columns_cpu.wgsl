@@ -8,6 +8,8 @@
 // that fewer than five are not worth a text of their own.
 // Without i64 (see rows_half): 1.7 to 2.0, 1.2, 1.7. Walking the columns as columns_gpu does: two tokens 2.2, four 2.8, eight 4.0,
 // since each token is two more loads a lane. Rows whose length is no power of two: the same, so that it is not the cache.
+// The loop is written out here as there: subgroupBroadcast takes its lane as a constant, which a shared function cannot be given, and
+// what is left out for few tokens lies in the middle of the eight.
 override WORKGROUP: u32 = 8;
 
 @compute @workgroup_size(WORKGROUP)

@@ -37,6 +37,9 @@ pub struct Args {
     /// The most earlier turns that go in
     #[arg(long, value_name = "TURNS")]
     pub history: Option<usize>,
+    /// The most tokens by which earlier turns may lengthen the prompt; needs a tokenizer
+    #[arg(long, value_name = "N")]
+    pub history_tokens: Option<usize>,
     #[command(flatten)]
     prompt_args: PromptArgs,
     /// Prints JSON
@@ -72,6 +75,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
         max_tokens: globals.context,
         reserve: args.reserve,
         history: args.history,
+        history_tokens: args.history_tokens,
         template: checkpoint::chat_template(path)?,
         ..BuildOptions::default()
     };

@@ -141,7 +141,8 @@ impl Gpu {
     }
 
     /// Waits for `pending`, which is the oldest of those under way, and gives its result to `view`. `before` is when the one before
-    /// it was finished: the device had no earlier start.
+    /// it was finished: the device had no earlier start. None where nobody has waited for it since it was done, so that its time is
+    /// not known.
     ///
     /// # Errors
     /// What the device reports.
@@ -149,11 +150,13 @@ impl Gpu {
         &self,
         pending: Pending,
         during: &str,
-        before: Instant,
+        before: Option<Instant>,
         view: impl FnOnce(&[u8]) -> T,
     ) -> Result<T> {
         self.wait(during, pending.index)?;
-        self.measured(pending.width, pending.cost, pending.start.max(before).elapsed());
+        if let Some(before) = before {
+            self.measured(pending.width, pending.cost, pending.start.max(before).elapsed());
+        }
         self.view(pending.mapping, view)
     }
 

@@ -16,6 +16,8 @@ pub const DRAWS: usize = 64;
 pub const HEADER: usize = 4;
 /// Bytes of `out`.
 pub const OUT_BYTES: u64 = ((HEADER + 2 * MOST) * 4) as u64;
+/// Bytes of `sums`: the score of the last of the best; the largest logit, and the sum of `exp(logit - largest)`.
+pub const SUMS_BYTES: u64 = 3 * 4;
 
 /// The WGSL `Params`.
 #[repr(C)]
@@ -37,6 +39,8 @@ pub struct Params {
     pub top_p: f32,
     /// Removes what is less probable than this share of the best one's probability.
     pub min_p: f32,
+    /// 1: the best logits are candidates too, and `sums` is about all of them.
+    pub chances: u32,
 }
 
 /// The variants that run on `tier`. `wide` is the same text with as many invocations as there may be, since one workgroup reads all
@@ -55,6 +59,7 @@ pub fn twin(buffers: &mut TwinBuffers) -> Result<()> {
     let (p, mut step): (Params, Step) = (buffers.params("params")?, buffers.params("step")?);
     let (logits, draws) = (buffers.f32("logits")?, buffers.f32("draws")?);
     let (mut seen, mut tokens, mut out) = (buffers.u32("seen")?, buffers.u32("tokens")?, buffers.u32("out")?);
+    let mut sums = buffers.f32("sums")?;
     let logits = logits.get(..p.vocab_size as usize).unwrap_or_default();
     let is_seen = |id: usize| seen.get(id / 32).is_some_and(|word| word & (1 << (id % 32)) != 0);
     let score = |(id, logit): (usize, &f32)| match (is_seen(id), *logit < 0.0) {
@@ -67,8 +72,9 @@ pub fn twin(buffers: &mut TwinBuffers) -> Result<()> {
     sorted.sort_by(|a, b| b.total_cmp(a));
     let threshold = sorted.get((p.n_best as usize).clamp(1, sorted.len().max(1)) - 1).copied().unwrap_or_default();
     let best = sorted.first().copied().unwrap_or_default();
-    let among: Vec<usize> =
-        (0..scores.len()).filter(|id| scores.get(*id).is_some_and(|score| *score >= threshold)).collect();
+    let reaches = |(score, logit): (&f32, &f32)| *score >= threshold || p.chances != 0 && *logit >= threshold;
+    let pairs = scores.iter().zip(logits).enumerate();
+    let among: Vec<usize> = pairs.filter(|(_, pair)| reaches(*pair)).map(|(id, _)| id).collect();
     let at = |id: &usize| scores.get(*id).copied().unwrap_or_default();
     let rank = |id: &usize| among.iter().filter(|other| at(other) > at(id)).count();
     let weight = |id: &usize| (f64::from(at(id) - best) * f64::from(p.sharpness)).exp();
@@ -99,12 +105,21 @@ pub fn twin(buffers: &mut TwinBuffers) -> Result<()> {
     let mut words = vec![chosen as u32, among.len() as u32, u32::from(broken), step.pos];
     words.extend(among.iter().flat_map(|id| [*id as u32, logits.get(*id).map_or(0, |logit| logit.to_bits())]));
     out.iter_mut().zip(words).for_each(|(to, word)| *to = word);
+    // Minus zero is zero.
+    let mut whole = vec![threshold + 0.0];
+    if p.chances != 0 && !broken {
+        let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f64 = logits.iter().map(|logit| (f64::from(*logit) - f64::from(largest)).exp()).sum();
+        whole.extend([largest, sum as f32]);
+    }
+    sums.iter_mut().zip(whole).for_each(|(to, value)| *to = value);
     if let (Some(token), Some(word)) = (tokens.first_mut(), seen.get_mut(chosen / 32)) {
         *token = chosen as u32;
         *word |= 1 << (chosen % 32);
     }
     step.pos += 1;
     buffers.insert("out", bytemuck::cast_slice(&out).to_vec());
+    buffers.set_f32("sums", &sums);
     buffers.insert("tokens", bytemuck::cast_slice(&tokens).to_vec());
     buffers.insert("seen", bytemuck::cast_slice(&seen).to_vec());
     buffers.insert("step", bytemuck::bytes_of(&step).to_vec());
@@ -135,6 +150,8 @@ pub struct Wiring<'a> {
     pub step: &'a Buffer,
     /// ([`OUT_BYTES`]): the choice and the candidates.
     pub out: &'a Buffer,
+    /// ([`SUMS_BYTES`]): what all logits come to.
+    pub sums: &'a Buffer,
 }
 
 impl Sample {
@@ -151,6 +168,7 @@ impl Sample {
             BoundBuffer::whole("tokens", wiring.tokens),
             BoundBuffer::whole("step", wiring.step),
             BoundBuffer::whole("out", wiring.out),
+            BoundBuffer::whole("sums", wiring.sums),
         ];
         let dispatch = gpu.dispatch(label, &preferred(gpu, "sample")?, twin, bindings)?;
         Ok(Self { dispatch, vocab_size: vocab_size as u32 })
@@ -173,40 +191,58 @@ pub fn cases() -> Vec<Case> {
         top_k: 4,
         top_p: 1.0,
         min_p: 0.0,
+        chances: 0,
     };
     // A vocabulary smaller than the candidates, one more than a power of two, LLaMA's; every processor; equal logits.
     let guanaco = Params { n_best: 38, repetition_penalty: 1.07, sharpness: 2.0, top_k: 30, top_p: 0.75, ..plain };
+    let told = Params { n_best: 10, greedy: 1, repetition_penalty: 1.3, chances: 1, ..plain };
     let configs = [
         ("greedy", Params { greedy: 1, ..plain }),
         ("greedy, penalty", Params { greedy: 1, repetition_penalty: 1.3, ..plain }),
         ("top_k", plain),
         ("guanaco", guanaco),
         ("min_p", Params { n_best: 128, top_k: 120, min_p: 0.2, sharpness: 1.5, ..plain }),
+        ("greedy, penalty, chances", told),
+        ("guanaco, chances", Params { chances: 1, ..guanaco }),
     ];
     let mut cases = Vec::new();
     for (seed, (vocab_size, spread, pos)) in
-        [(3, 4.0, 0), (1025, 6.0, 63), (32000, 9.0, 700), (97, 0.0, 64)].into_iter().enumerate()
+        [(3_u32, 4.0, 0), (1025, 6.0, 63), (32000, 9.0, 700), (97, 0.0, 64)].into_iter().enumerate()
     {
         for (name, config) in configs {
             let mut rng = Rng::new(seed as u64);
-            let params = Params { vocab_size, ..config };
+            let name = format!("{name}, {vocab_size} logits to {spread}, behind position {pos}");
             let seen: Vec<u32> =
                 (0..vocab_size.div_ceil(32)).map(|_| (rng.next_u64() & rng.next_u64()) as u32).collect();
             let draws: Vec<f32> = (0..DRAWS).map(|_| rng.value(0.5) + 0.5).collect();
-            let words = HEADER + 2 * MOST;
-            let case =
-                Case::new(format!("{name}, {vocab_size} logits to {spread}, behind position {pos}"), 0.0, |_, _, _| {
-                    [1, 1, 1]
-                })
-                .uniform("params", params)
-                .f32("logits", &rng.values(vocab_size as usize, spread))
-                .f32("draws", &draws)
-                .u32("seen", &seen)
-                .u32("tokens", &[7, 8])
-                .uniform("step", Step { pos, n_tokens: 1 })
-                .output("out", Data::U32, words);
-            cases.push(case);
+            let logits = rng.values(vocab_size as usize, spread);
+            cases.push(case(name, Params { vocab_size, ..config }, &logits, &draws, &seen, pos));
         }
     }
+    // One logit beyond the others: nothing overflows. Minus infinity is reported, and the sum is left alone.
+    for (name, logit) in [("ahead", 60.0), ("huge", 1e30), ("far behind", -1e30), ("infinite", f32::NEG_INFINITY)] {
+        let mut logits = Rng::new(9).values(1025, 6.0);
+        logits.iter_mut().skip(600).take(1).for_each(|one| *one = logit);
+        let params = Params { vocab_size: 1025, chances: 1, ..guanaco };
+        cases.push(case(format!("one logit {name}"), params, &logits, &[0.5; DRAWS], &[0x1111; 33], 5));
+    }
+    // Every token that was seen loses more than the best of the others are behind.
+    let mut logits = Rng::new(10).values(1025, 3.0);
+    logits.iter_mut().step_by(32).for_each(|one| *one = one.abs() + 6.0);
+    let params = Params { vocab_size: 1025, repetition_penalty: 9.0, ..told };
+    cases.push(case("the best are penalised".to_owned(), params, &logits, &[0.5; DRAWS], &[1; 33], 5));
     cases
+}
+
+fn case(name: String, params: Params, logits: &[f32], draws: &[f32], seen: &[u32], pos: u32) -> Case {
+    // The sum of thousands of f32, each from an exp() of f32, in another order; everything else is compared bit by bit.
+    Case::new(name, 1e-9, |_, _, _| [1, 1, 1])
+        .uniform("params", params)
+        .f32("logits", logits)
+        .f32("draws", draws)
+        .u32("seen", seen)
+        .u32("tokens", &[7, 8])
+        .uniform("step", Step { pos, n_tokens: 1 })
+        .output("out", Data::U32, HEADER + 2 * MOST)
+        .output("sums", Data::F32, SUMS_BYTES as usize / 4)
 }

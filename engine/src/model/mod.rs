@@ -104,6 +104,22 @@ pub struct Choice {
     pub top_p: f32,
     /// Removes what is less probable than this share of the best one's probability.
     pub min_p: f32,
+    /// [`Shortlist`] is to tell of the logits too, not of the scores alone.
+    pub chances: bool,
+}
+
+/// What is known on the host of a token that the device chose.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Shortlist {
+    /// The tokens with the best scores, and their logits, by ascending id. None where they cannot be relied on: too many tie, or a
+    /// logit is not finite.
+    pub tokens: Vec<(u32, f32)>,
+    /// The scores of all other tokens are below this, by the device's arithmetic; with [`Choice::chances`] their logits are, too.
+    pub floor: f32,
+    /// The largest of all logits. This and the sum need [`Choice::chances`].
+    pub largest: f32,
+    /// The sum of `exp(logit - largest)` over all logits.
+    pub exp_sum: f32,
 }
 
 /// Decoding ahead of the host: the device chooses each token and runs the next step with it, while the host reads what came of
@@ -123,12 +139,11 @@ pub trait Ahead {
     /// # Errors
     /// As [`Ahead::restart`].
     fn push(&mut self, draw: f64) -> Result<()>;
-    /// Waits for the oldest step on its way, and returns what the device chose behind it, with the best tokens and their logits, by
-    /// ascending id. No candidates where they cannot be relied on: too many tie, or a logit is not finite.
+    /// Waits for the oldest step on its way, and returns what the device chose behind it, and in `shortlist` among what.
     ///
     /// # Errors
     /// [`crate::Error::Request`] when none is on its way; what the device reports.
-    fn next(&mut self, candidates: &mut Vec<(u32, f32)>) -> Result<u32>;
+    fn next(&mut self, shortlist: &mut Shortlist) -> Result<u32>;
     /// Steps on their way.
     fn under_way(&self) -> usize;
 }

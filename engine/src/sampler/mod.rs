@@ -60,14 +60,15 @@ impl Sampler {
     }
 
     /// As [`Sampler::sample`], from `candidates`: the best tokens of a vocabulary of `vocab_size` and their logits, by ascending
-    /// id, found by scores that may be off in their last digits. None, and no random number is used up, where it is not certain
-    /// that all logits would give the same token.
+    /// id. All others score below `floor`, by scores that may be off in their last digits. None, and no random number is used up,
+    /// where it is not certain that all logits would give the same token.
     ///
     /// # Errors
     /// As [`Sampler::sample`].
     pub fn sample_among(
         &mut self,
         candidates: &[(u32, f32)],
+        floor: f32,
         vocab_size: usize,
         history: &[u32],
     ) -> Result<Option<u32>> {
@@ -82,9 +83,8 @@ impl Sampler {
             }
             self.scores.apply(processor, history)?;
         }
-        // Those that are no candidates score less than the lowest of these, by the device's arithmetic.
         let certain = candidates.len() == vocab_size
-            || self.scores.lowest_and_nth(n).is_some_and(|(lowest, nth)| nth > lowest + lowest.abs() * 1e-5);
+            || self.scores.nth_best(n).is_some_and(|score| score > floor + floor.abs() * 1e-5);
         if !certain {
             return Ok(None);
         }
@@ -175,10 +175,11 @@ mod tests {
                 let mut best: Vec<u32> = (0..500).collect();
                 best.sort_by(|a, b| penalised(b).total_cmp(&penalised(a)));
                 best.truncate(some.looks_at().unwrap() + 8);
+                let floor = penalised(best.last().unwrap());
                 best.sort_unstable();
                 let candidates: Vec<(u32, f32)> = best.iter().map(|id| (*id, logits[*id as usize])).collect();
                 let expected = all.sample(&logits, &history).unwrap();
-                assert_eq!(some.sample_among(&candidates, 500, &history).unwrap(), Some(expected));
+                assert_eq!(some.sample_among(&candidates, floor, 500, &history).unwrap(), Some(expected));
                 history.push(expected);
             }
         }
@@ -191,11 +192,11 @@ mod tests {
         let before = sampler.draws().next_u32();
         // The third best ties with the lowest: a fourth of that score may have been left out.
         let tied = [(1, 4.0), (5, 3.0), (9, 2.0), (11, 2.0)];
-        assert_eq!(sampler.sample_among(&tied, 100, &[]).unwrap(), None);
-        assert_eq!(sampler.sample_among(&tied[..2], 100, &[]).unwrap(), None);
+        assert_eq!(sampler.sample_among(&tied, 2.0, 100, &[]).unwrap(), None);
+        assert_eq!(sampler.sample_among(&tied[..2], 2.0, 100, &[]).unwrap(), None);
         assert_eq!(sampler.draws().next_u32(), before);
         let all = SamplerConfig { top_k: 0, ..config };
-        assert_eq!(Sampler::new(&all).unwrap().sample_among(&tied, 100, &[]).unwrap(), None);
+        assert_eq!(Sampler::new(&all).unwrap().sample_among(&tied, 2.0, 100, &[]).unwrap(), None);
     }
 
     #[test]

@@ -93,12 +93,12 @@ impl Scores {
         self.items.extend(candidates.iter().map(|&(id, score)| Scored { id, score }));
     }
 
-    /// The lowest score and the `n`-th best (the best is the first); None where there are fewer.
-    pub(super) fn lowest_and_nth(&mut self, n: usize) -> Option<(f32, f32)> {
+    /// The `n`-th best score (the best is the first); None where there are fewer.
+    pub(super) fn nth_best(&mut self, n: usize) -> Option<f32> {
         self.selected.clear();
         self.selected.extend(self.items.iter().map(|item| item.score));
         self.selected.sort_unstable_by(|a, b| b.total_cmp(a));
-        Some((*self.selected.last()?, *self.selected.get(n.checked_sub(1)?)?))
+        self.selected.get(n.checked_sub(1)?).copied()
     }
 
     /// The tokens still in play, by ascending id.

@@ -72,7 +72,7 @@ impl<'a> Lookup<'a> {
         let trust = |run: usize| Trust { len: (run + 1).min(request.draft_tokens), wait: 0, waited: 0 };
         (request.draft_tokens > 0).then(|| Self {
             request,
-            most_tokens: (request.prompt_ids.len() + request.max_new_tokens).min(max_seq_len),
+            most_tokens: request.most_tokens(max_seq_len),
             trust: [trust(1), trust(2), trust(3)],
             draft: Vec::new(),
             run: 0,

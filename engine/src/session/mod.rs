@@ -140,7 +140,10 @@ impl<F: Forward> Session<F> {
             timings.decode_tokens += usize::from(len > 0);
             timings.first_token.get_or_insert_with(|| start.elapsed());
             history.push(id);
-            let chances = (request.alternatives > 0).then(|| Chances::of(&self.logits, id, request.alternatives));
+            let chances = (request.alternatives > 0).then(|| {
+                let told = ahead.as_ref().and_then(|ahead| ahead.chances(id));
+                told.unwrap_or_else(|| Chances::of(&self.logits, id, request.alternatives))
+            });
             let is_eos = request.is_eos(id);
             let piece = if is_eos { "" } else { text.push(id)? };
             if on_event(Event::Token { id, text: piece, chances: chances.as_ref() }).is_break() {

@@ -36,7 +36,7 @@ pub struct Request {
     /// Beam search: the number of [`Reply::beams`], at most `num_beams`.
     pub num_return_sequences: usize,
     /// Tells with each token how likely it was, and this many of the likeliest ones: [`Event::Token`]. 0 is off. Not for a beam
-    /// search. As that takes every logit, the device does not decode ahead.
+    /// search. The device does not decode ahead where they are more than 128, or with a repetition penalty below 1.
     pub alternatives: usize,
     /// Drafts up to this many tokens at a time, at most [`MOST_DRAFTED`], out of what the prompt and the reply have said before, and
     /// tests them in one pass over the weights. The reply is the same; it comes sooner where it repeats what was said. 0 is off. Not
@@ -70,6 +70,11 @@ impl Default for Request {
 impl Request {
     pub(super) fn is_stopped(&self) -> bool {
         self.stop_flag.load(Ordering::Relaxed)
+    }
+
+    /// Tokens that prompt and reply may have together in a context of `max_seq_len`.
+    pub(super) fn most_tokens(&self, max_seq_len: usize) -> usize {
+        (self.prompt_ids.len() + self.max_new_tokens).min(max_seq_len)
     }
 
     pub(super) fn is_eos(&self, id: u32) -> bool {

@@ -4,7 +4,7 @@
 //! more than the cache has.
 
 use crate::error::{Error, Result};
-use crate::model::{Ahead, Choice, Forward, Pass};
+use crate::model::{Ahead, Choice, Forward, Pass, Shortlist};
 
 /// A model, and the tokens in each of its slots.
 #[derive(Debug)]
@@ -147,8 +147,8 @@ impl<F: Forward> Slots<F> {
     }
 
     /// Waits for the oldest step under way, which ran `token` in `slot`, and returns the device's choice behind it.
-    pub(super) fn next_ahead(&mut self, slot: usize, token: u32, candidates: &mut Vec<(u32, f32)>) -> Result<u32> {
-        let choice = self.ahead()?.next(candidates)?;
+    pub(super) fn next_ahead(&mut self, slot: usize, token: u32, shortlist: &mut Shortlist) -> Result<u32> {
+        let choice = self.ahead()?.next(shortlist)?;
         self.confirm(slot, token);
         Ok(choice)
     }

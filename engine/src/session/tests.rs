@@ -1,5 +1,6 @@
 //! The session on a model on paper, whose logits depend on every token that its slot holds.
 
+mod ahead;
 mod lookup;
 
 use std::path::Path;

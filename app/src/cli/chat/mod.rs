@@ -55,6 +55,9 @@ pub struct Args {
     /// Goes on after tokens that end a reply
     #[arg(long)]
     pub ignore_eos: bool,
+    /// The most tokens by which earlier turns may lengthen the prompt [default: as many as fit]
+    #[arg(long, value_name = "N")]
+    pub history_tokens: Option<usize>,
     /// Keeps no history file
     #[arg(long)]
     pub no_history: bool,
@@ -174,6 +177,7 @@ fn begin(args: &Args, embedded: bool) -> anyhow::Result<Chat> {
     chat.preset = args.prompt_args.preset.unwrap_or(chat.preset);
     chat.max_new_tokens = args.max_new_tokens.unwrap_or(chat.max_new_tokens).max(1);
     chat.ignore_eos = args.ignore_eos;
+    chat.history_tokens = args.history_tokens;
     Ok(chat)
 }
 

@@ -8,10 +8,13 @@ use crate::error::{Error, Result};
 use crate::gpu::{Buffer, Gpu, Pending, Profile, Role};
 use crate::kernels::Step;
 use crate::kernels::sample::{self, Sample};
-use crate::model::{Ahead, Choice, Pass};
+use crate::model::{Ahead, Choice, Pass, Shortlist};
 
 /// Steps under way at a time on a GPU: one runs, one waits behind it, and one is being read back.
 const DEPTH: usize = 3;
+
+/// What comes back from a step: `out`, then `sums`.
+const RESULT_BYTES: u64 = sample::OUT_BYTES + sample::SUMS_BYTES;
 
 /// What a decode step that chooses its own token needs beside the model.
 pub(super) struct Chooser {
@@ -20,6 +23,7 @@ pub(super) struct Chooser {
     draws: Buffer,
     seen: Buffer,
     out: Buffer,
+    sums: Buffer,
     /// On the host, one for each step under way.
     results: [Buffer; DEPTH],
     /// The oldest first.
@@ -38,6 +42,7 @@ impl Chooser {
         let draws = gpu.create_buffer("draws", (sample::DRAWS * 4) as u64, Role::Storage)?;
         let seen = gpu.create_buffer("seen", (vocab_size.div_ceil(32) * 4) as u64, Role::Storage)?;
         let out = gpu.create_buffer("candidates", sample::OUT_BYTES, Role::Storage)?;
+        let sums = gpu.create_buffer("sums of logits", sample::SUMS_BYTES, Role::Storage)?;
         let wiring = sample::Wiring {
             params: &params,
             logits: &s.logits,
@@ -46,9 +51,10 @@ impl Chooser {
             tokens: &s.tokens,
             step: &s.step,
             out: &out,
+            sums: &sums,
         };
         let sample = Sample::new(gpu, "sample", vocab_size, wiring)?;
-        let result = || gpu.create_buffer("candidates on the host", sample::OUT_BYTES, Role::Readback);
+        let result = || gpu.create_buffer("candidates on the host", RESULT_BYTES, Role::Readback);
         let results = [result()?, result()?, result()?];
         let under_way = VecDeque::new();
         Ok(Self {
@@ -57,6 +63,7 @@ impl Chooser {
             draws,
             seen,
             out,
+            sums,
             results,
             under_way,
             slot: 0,
@@ -79,12 +86,13 @@ impl Llama {
         self.chooser.pushed
     }
 
-    fn finish_oldest(&mut self) -> Result<Vec<u32>> {
+    /// The result of the oldest step under way. `before` is as in [`Gpu::finish`].
+    fn finish_oldest(&mut self, before: Option<Instant>) -> Result<Vec<u32>> {
         let Some((pos, pending)) = self.chooser.under_way.pop_front() else {
             return Err(Error::Request("no decode step is under way".to_owned()));
         };
         let words = |bytes: &[u8]| bytemuck::pod_collect_to_vec::<u8, u32>(bytes);
-        let words = self.gpu.finish(pending, DURING, self.chooser.finished, words)?;
+        let words = self.gpu.finish(pending, DURING, before, words)?;
         self.chooser.finished = Instant::now();
         match words.get(3) {
             Some(at) if *at == pos => Ok(words),
@@ -105,8 +113,9 @@ impl Ahead for Llama {
     }
 
     fn restart(&mut self, slot: usize, history: &[u32], choice: Choice, candidates: usize) -> Result<()> {
+        // What an earlier reply has left may have been done long ago.
         while !self.chooser.under_way.is_empty() {
-            self.finish_oldest()?;
+            self.finish_oldest(None)?;
         }
         let (pos, token) = match history.split_last() {
             Some((token, before)) => (before.len(), [*token]),
@@ -128,6 +137,7 @@ impl Ahead for Llama {
             top_k: choice.top_k as u32,
             top_p: choice.top_p,
             min_p: choice.min_p,
+            chances: u32::from(choice.chances),
         };
         let step = Step { pos: pos as u32, n_tokens: 1 };
         self.gpu.write(&self.scratch.step, 0, bytemuck::bytes_of(&step))?;
@@ -152,26 +162,71 @@ impl Ahead for Llama {
         self.chooser.sample.record(&mut list);
         let result = &self.chooser.results[self.chooser.pushed % DEPTH];
         list.copy_out(&self.chooser.out, result, 0, sample::OUT_BYTES);
-        let pending = self.gpu.start(&list, DURING, (result, sample::OUT_BYTES))?;
+        list.copy_out(&self.chooser.sums, result, sample::OUT_BYTES, sample::SUMS_BYTES);
+        let pending = self.gpu.start(&list, DURING, (result, RESULT_BYTES))?;
         self.chooser.under_way.push_back((pos, pending));
         self.chooser.pushed += 1;
         self.chooser.pos += 1;
         Ok(())
     }
 
-    fn next(&mut self, candidates: &mut Vec<(u32, f32)>) -> Result<u32> {
-        let words = self.finish_oldest()?;
-        candidates.clear();
+    fn next(&mut self, shortlist: &mut Shortlist) -> Result<u32> {
+        let words = self.finish_oldest(Some(self.chooser.finished))?;
+        shortlist.tokens.clear();
         let [choice, count, broken, _] = words.first_chunk().copied().unwrap_or_default();
+        let (out, sums) = words.split_at_checked(sample::OUT_BYTES as usize / 4).unwrap_or_default();
+        let pairs = out.get(sample::HEADER..).unwrap_or_default();
         if broken == 0 && count as usize <= sample::MOST {
-            let pairs = words.iter().skip(sample::HEADER).copied().collect::<Vec<_>>();
             let pairs = pairs.chunks_exact(2).take(count as usize);
-            candidates.extend(pairs.map(|pair| (pair[0], f32::from_bits(pair[1]))));
+            shortlist.tokens.extend(pairs.map(|pair| (pair[0], f32::from_bits(pair[1]))));
         }
+        let sums = sums.first_chunk().copied().unwrap_or_default();
+        [shortlist.floor, shortlist.largest, shortlist.exp_sum] = sums.map(f32::from_bits);
         Ok(choice)
     }
 
     fn under_way(&self) -> usize {
         self.chooser.under_way.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::file::Checkpoint;
+    use crate::gpu::{GpuOptions, Width};
+    use crate::model::LoadOptions;
+
+    #[test]
+    fn steps_that_a_reply_leaves_behind_do_not_make_the_device_slow() {
+        let options = GpuOptions { profile: Some(Profile::Gpu), ..GpuOptions::from_env() };
+        let Ok(gpu) = Gpu::open(options).map_err(|error| eprintln!("skipped: {error}")) else { return };
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/models/rope_linear");
+        let checkpoint = Checkpoint::open(&folder).unwrap();
+        let mut model = Llama::load(Arc::new(gpu), &checkpoint, &LoadOptions::default(), &mut |_| {}).unwrap();
+        let choice = Choice {
+            greedy: true,
+            repetition_penalty: 1.0,
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            chances: false,
+        };
+        let mut shortlist = Shortlist::default();
+        model.restart(0, &[1], choice, 8).unwrap();
+        for _ in 0..DEPTH {
+            model.push(0.0).unwrap();
+        }
+        model.next(&mut shortlist).unwrap();
+        assert_eq!(shortlist.tokens.len(), 8);
+        let bound = model.gpu.submit_bound(Width::One);
+        std::thread::sleep(Duration::from_millis(200));
+        model.restart(0, &[1], choice, 8).unwrap();
+        assert_eq!((model.gpu.submit_bound(Width::One), model.under_way()), (bound, 0));
     }
 }
