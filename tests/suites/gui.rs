@@ -38,7 +38,7 @@ type Run = fn() -> Outcome;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
-    let cases: [(&str, Run); 34] = [
+    let cases: [(&str, Run); 35] = [
         ("a message is typed, sent and answered", say),
         ("enter sends, shift and enter breaks the line", enter),
         ("an answer is made again, and swiped at any turn", swipe),
@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         ("sampling is set and kept with the chat", sampling),
         ("the prompt is shown while it is typed", conversation::prompt),
         ("what was deleted comes back, and a chat branches off", conversation::undo),
+        ("an empty chat offers a character", conversation::offered),
         ("several characters share a chat", conversation::several),
         ("sources and keywords are followed by notices", conversation::sources),
         ("chats are opened, renamed, searched and deleted", chats::list),

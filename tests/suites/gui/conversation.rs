@@ -176,3 +176,18 @@ pub(crate) fn prompt() -> Outcome {
     hands.click("Copy all")?;
     Ok(())
 }
+
+/// What somebody does who has read nothing: the button of an empty chat, then a question.
+pub(crate) fn offered() -> Outcome {
+    let mut hands = Hands::new()?;
+    hands.click("Chat with Zorina")?;
+    ensure!(hands.focused().as_deref() == Some("Message"), "{:?}", hands.focused());
+    ensure!(!hands.sees("Chat with Zorina"), "she is offered though she plays");
+    hands.brief();
+    hands.write("What is your cat called?");
+    hands.press(Key::Enter);
+    hands.wait_for_answer()?;
+    let path = hands.path();
+    ensure!(path.len() == 2 && path[1].name.as_deref() == Some("Zorina"), "{path:?}");
+    Ok(())
+}

@@ -145,7 +145,8 @@ fn empty(ui: &mut Ui, desk: &mut Desk, t: &Texts) {
         }
         ui.add_space(12.0);
         let mut play = None;
-        for character in desk.characters.iter().take(OFFERED) {
+        let offered = if desk.chat.settings.characters.is_empty() { OFFERED } else { 0 };
+        for character in desk.characters.iter().take(offered) {
             let name = character.card.called();
             if ui.button(t.with("library-start-chat", &[("name", name.into())])).clicked() {
                 play = Some(character.id);
@@ -153,6 +154,7 @@ fn empty(ui: &mut Ui, desk: &mut Desk, t: &Texts) {
         }
         if let Some(id) = play {
             desk.play(id);
+            composer::take_keyboard(ui.ctx());
         }
     });
 }
