@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, ensure};
-use eframe::egui::{DroppedFile, Event, Key, Modifiers};
+use eframe::egui::{Event, Key, Modifiers};
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
 use guanaco::cards::{Card, List};
 use guanaco::desk::files::ChatFile;
@@ -20,20 +20,6 @@ const AVA: &str = r#"{"spec":"chara_card_v2","spec_version":"2.0","data":{"name"
     "personality":"","scenario":"","first_mes":"Hello, I am {{char}}.","mes_example":"","alternate_greetings":["Ciao!"],
     "odd":0.1,"character_book":{"odd":7,"extensions":{},"entries":[
     {"keys":["pizza"],"content":"Ava bakes pizza.","extensions":{"probability":50},"enabled":true,"insertion_order":3}]}}}"#;
-
-/// A file that is dropped on the window.
-#[derive(Debug)]
-struct Dropped(PathBuf);
-
-impl DroppedFile for Dropped {
-    fn path(&self) -> &Path {
-        &self.0
-    }
-
-    fn bytes(&self) -> Result<Vec<u8>, String> {
-        std::fs::read(&self.0).map_err(|error| error.to_string())
-    }
-}
 
 /// What was asked, in order.
 type Asked = Arc<Mutex<Vec<Ask>>>;
@@ -206,12 +192,10 @@ pub(crate) fn dialogs() -> Outcome {
     let dropped = folder.path().join("other.png");
     image::RgbaImage::new(3, 2).save(&dropped)?;
     let count = hands.desk().characters.len();
-    hands.window.input_mut().dropped_files.push(Arc::new(Dropped(dropped.clone())));
-    hands.steps(2);
+    hands.drop_files(&[&dropped]);
     let portrait = hands.desk().character(id).and_then(|ava| ava.portrait.clone());
     ensure!(portrait.as_deref() == Some(&std::fs::read(&dropped)?[..]) && hands.desk().characters.len() == count);
-    hands.window.input_mut().dropped_files.push(Arc::new(Dropped(folder.path().join("face.png"))));
-    hands.steps(2);
+    hands.drop_files(&[&folder.path().join("face.png")]);
     ensure!(hands.desk().characters.len() == count + 1 && hands.sees("Chat with X"));
     // A chat goes out over its menu and comes in over the button.
     hands.click("Chat with Ava")?;
