@@ -1,4 +1,4 @@
-//! The system's dialogs for files. A page asks with [`ask`] or [`ask_where`]; the window shows the dialog after its frame and takes
+//! The system's dialogs for files. A page asks with `ask` or `ask_where`; the window shows the dialog after its frame and takes
 //! the answer in some frames later. No frame waits: the dialog runs on a thread of its own, which wakes the window.
 //!
 //! Where none can be shown (no desktop portal, as in a bare X server) nothing is lost: the answer says so, paths can be typed and files
