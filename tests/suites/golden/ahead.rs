@@ -109,17 +109,17 @@ pub(crate) fn check(dir: &Path) -> Outcome {
     ];
     let (mut n, mut replies, mut least) = (0, 0, 0);
     for config in configs {
-        for seed in 0..if config.greedy { 1 } else { 8 } {
+        for seed in 0..if config.greedy { 1 } else { 4 } {
             let config = SamplerConfig { seed, ..config.clone() };
-            let (whole, _) = reply(&mut single, config.clone(), &[])?;
+            let want = told(&mut single, config.clone())?;
+            let whole: Vec<u32> = want.iter().map(|(id, _)| *id).collect();
+            let got = told(&mut ahead, config.clone())?;
+            ensure!(alike(&got, &want), "{config:?}: other chances when ahead: {got:?}, expected {want:?}");
             ensure!(reply(&mut ahead, config.clone(), &[])?.0 == whole, "{config:?}: another reply when ahead");
             // An end in the middle, with steps under way behind it, and the next reply after that.
             let eos = whole.get(17).copied().unwrap_or_default();
             let expected = reply(&mut single, config.clone(), &[eos])?;
             ensure!(reply(&mut ahead, config.clone(), &[eos])? == expected, "{config:?}: another reply to an EOS");
-            let (got, want) = (told(&mut ahead, config.clone())?, told(&mut single, config.clone())?);
-            ensure!(want.iter().map(|(id, _)| *id).eq(whole.iter().copied()), "{config:?}: another reply with chances");
-            ensure!(alike(&got, &want), "{config:?}: other chances when ahead: {got:?}, expected {want:?}");
             n += 2 * whole.len() + expected.0.len();
             replies += 3;
             if (config.greedy || config.top_k > 0) && config.no_repeat_ngram == 0 {
