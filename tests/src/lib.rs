@@ -14,7 +14,9 @@ pub mod source;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
+use guanaco_engine::gpu::list_adapters;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// The root of the workspace.
@@ -61,6 +63,16 @@ impl Suite {
     /// Adds a case.
     pub fn case(&mut self, name: impl Into<String>, run: impl FnOnce() -> Outcome + Send + 'static) {
         self.trials.push(Trial::test(name, move || run().map_err(|error| Failed::from(format!("{error:?}")))));
+    }
+
+    /// Adds a case that computes on an adapter; skipped where the machine has none.
+    pub fn device_case(&mut self, name: impl Into<String>, run: impl FnOnce() -> Outcome + Send + 'static) {
+        static NONE: LazyLock<bool> = LazyLock::new(|| list_adapters().is_empty());
+        if *NONE {
+            self.skip(name, "no adapter; `make test` installs Mesa's software Vulkan");
+        } else {
+            self.case(name, run);
+        }
     }
 
     /// Adds a case that cannot run here; it is listed as ignored, with the reason.

@@ -57,12 +57,7 @@ fn main() -> ExitCode {
     suite.case("a disk that fails for good", || failing(u64::MAX, false));
     suite.case("a full disk", full);
     suite.case("a power cut", power_cut);
-    let app = "the app is killed while it chats";
-    if guanaco_engine::gpu::list_adapters().is_empty() {
-        suite.skip(app, "no adapter; `make test` installs Mesa's software Vulkan");
-    } else {
-        suite.case(app, app::killed);
-    }
+    suite.device_case("the app is killed while it chats", app::killed);
     suite.case("speed in a chat of 10,000 messages", speed);
     // Two at once would kill at less random moments, and time each other.
     suite.run(Some(1))

@@ -29,7 +29,6 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 use eframe::egui::{Key, Modifiers};
-use guanaco_engine::gpu::list_adapters;
 use guanaco_engine::prompt::Role;
 use guanaco_tests::{Outcome, Suite};
 use hands::Hands;
@@ -76,11 +75,7 @@ fn main() -> ExitCode {
         ("pictures", pictures::run),
     ];
     for (name, run) in cases {
-        if list_adapters().is_empty() {
-            suite.skip(name, "no adapter; `make test` installs Mesa's software Vulkan");
-        } else {
-            suite.case(name, run);
-        }
+        suite.device_case(name, run);
     }
     suite.run(Some(1))
 }

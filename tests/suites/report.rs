@@ -9,7 +9,6 @@ use anyhow::{Context as _, ensure};
 use guanaco::cli::bench::profile::Block;
 use guanaco::cli::bench::{self, report::Spread};
 use guanaco::cli::{Globals, conformance};
-use guanaco_engine::gpu::list_adapters;
 use guanaco_tests::device::gpu;
 use guanaco_tests::{Outcome, Suite, data_dir};
 use serde::Serialize;
@@ -29,11 +28,7 @@ fn main() -> ExitCode {
         ("the copy bandwidth is a bandwidth", copy_bandwidth),
     ];
     for (name, run) in cases {
-        if list_adapters().is_empty() {
-            suite.skip(name, "no adapter; `make test` installs Mesa's software Vulkan");
-        } else {
-            suite.case(name, run);
-        }
+        suite.device_case(name, run);
     }
     suite.run(Some(1))
 }
