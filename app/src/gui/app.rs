@@ -1,6 +1,9 @@
 //! The window's frame: pages on the left, the builder on the right, the page in the middle, news above it.
 
+mod closed;
 mod files;
+mod status;
+mod tabs;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,6 +11,8 @@ use std::time::Duration;
 
 use eframe::egui::{self, Key, KeyboardShortcut, Modifiers, Panel, Ui};
 
+use self::closed::{Closed, Way};
+use self::tabs::{Tabs, name_edge};
 use super::builder::Builder;
 use super::chat::ChatView;
 use super::dialog::{Dialogs, Person};
@@ -18,10 +23,9 @@ use super::nav::Nav;
 use super::page::Page;
 use super::text::{Locale, Texts};
 use super::{Start, fonts, settings, theme};
-use crate::desk::model::ModelState;
 use crate::desk::settings::WindowSettings;
 use crate::desk::{Desk, News};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// How long the window stays to save what is left when it is closed.
 const LAST_SAVE: Duration = Duration::from_secs(5);
@@ -42,13 +46,6 @@ enum Inner {
     Closed(Closed),
 }
 
-/// Why there is no desk.
-struct Closed {
-    reason: String,
-    /// The file is damaged: a new one can take its place.
-    damaged: bool,
-}
-
 struct Open {
     desk: Desk,
     page: Page,
@@ -61,41 +58,6 @@ struct Open {
     dialogs: Dialogs,
     news: Vec<News>,
     tabs: Tabs,
-}
-
-/// Brings what Tab has come to into view: egui moves the keyboard there, and leaves it behind an edge.
-#[derive(Debug, Default)]
-struct Tabs {
-    /// Frames in which the keyboard may still move.
-    left: u8,
-    at: Option<egui::Id>,
-}
-
-impl Tabs {
-    fn follow(&mut self, ctx: &egui::Context) {
-        if ctx.input(|input| input.key_pressed(Key::Tab)) {
-            self.left = 3;
-        }
-        let now = ctx.memory(|memory| memory.focused());
-        if self.left > 0 {
-            self.left -= 1;
-            ctx.request_repaint();
-            let hidden = |id| {
-                let seen = |response: egui::Response| response.interact_rect.size() != response.rect.size();
-                ctx.read_response(id).is_some_and(seen)
-            };
-            if let Some(id) = now.filter(|id| self.at != Some(*id) && hidden(*id)) {
-                let request = egui::accesskit::ActionRequest {
-                    action: egui::accesskit::Action::ScrollIntoView,
-                    target_tree: egui::accesskit::TreeId::ROOT,
-                    target_node: id.accesskit_id(),
-                    data: None,
-                };
-                ctx.input_mut(|input| input.events.push(egui::Event::AccessKitActionRequest(request)));
-            }
-        }
-        self.at = now;
-    }
 }
 
 impl App {
@@ -187,9 +149,7 @@ fn open(ctx: &egui::Context, folder: &std::path::Path, start: &Start) -> Inner {
                 tabs: Tabs::default(),
             }))
         }
-        Err(error) => {
-            Inner::Closed(Closed { damaged: matches!(error, StoreError::Damaged { .. }), reason: error.to_string() })
-        }
+        Err(error) => Inner::Closed(error.into()),
     }
 }
 
@@ -214,7 +174,7 @@ impl eframe::App for App {
                 open.ui(ui, &self.t);
                 open.dialogs.show(ui.ctx(), frame);
             }
-            Inner::Closed(why) => match closed(ui, why, &self.t) {
+            Inner::Closed(why) => match closed::ui(ui, why, &self.t) {
                 Some(Way::Again) => self.inner = self::open(ui.ctx(), &self.folder, &self.start),
                 Some(Way::Anew) => self.begin_anew(ui.ctx()),
                 None => {}
@@ -226,45 +186,6 @@ impl eframe::App for App {
         if let Inner::Desk(open) = &mut self.inner {
             open.desk.leave(LAST_SAVE);
         }
-    }
-}
-
-/// What to do about a store that cannot be opened.
-enum Way {
-    /// Try it again.
-    Again,
-    /// Set the damaged file aside, and begin a new one.
-    Anew,
-}
-
-/// What is shown when the store cannot be opened.
-fn closed(ui: &mut Ui, why: &Closed, t: &Texts) -> Option<Way> {
-    let mut way = None;
-    egui::CentralPanel::default().show(ui, |ui| {
-        ui.vertical_centered(|ui| {
-            ui.add_space(ui.available_height() * 0.3);
-            ui.heading(t.get("common-not-open"));
-            ui.label(&why.reason);
-            if ui.button(t.get("common-retry")).clicked() {
-                way = Some(Way::Again);
-            }
-            if why.damaged {
-                ui.add_space(12.0);
-                ui.label(t.get("common-set-aside-hint"));
-                if ui.button(t.get("common-set-aside")).clicked() {
-                    way = Some(Way::Anew);
-                }
-            }
-        });
-    });
-    way
-}
-
-/// Names the edge of the panel `id` that is dragged, in the window's language: egui names it in English.
-fn name_edge(ui: &Ui, id: &str, t: &Texts) {
-    let edge = ui.scope_id().with(id).with("__resize");
-    if ui.ctx().has_accesskit_node(edge) {
-        ui.ctx().accesskit_node_builder(edge, |node| node.set_label(t.get("common-resize")));
     }
 }
 
@@ -341,67 +262,6 @@ impl Open {
         }
         if ctx.input(|input| input.key_pressed(Key::Escape)) && self.desk.answering().is_some() {
             self.desk.stop();
-        }
-    }
-
-    /// The model, in a line; and what must be told.
-    fn status(&mut self, ui: &mut Ui, t: &Texts) {
-        ui.horizontal_wrapped(|ui| {
-            match &self.desk.model {
-                ModelState::None => drop(ui.label(t.get("model-none"))),
-                ModelState::Reading(load) => {
-                    ui.spinner();
-                    ui.label(t.with("model-reading", &[("name", load.name.as_str().into())]));
-                }
-                ModelState::Loading(load, opened) => {
-                    let share = opened.progress.done as f32 / (opened.progress.total.max(1)) as f32;
-                    let text = t.with("model-loading", &[("name", load.name.as_str().into())]);
-                    ui.add(egui::ProgressBar::new(share).desired_width(220.0).text(text));
-                    if ui.button(t.get("common-cancel")).clicked() {
-                        load.stop();
-                    }
-                }
-                ModelState::Ready(model) => {
-                    let device = &model.adapter.name;
-                    let names = [("name", model.files.name.as_str().into()), ("device", device.as_str().into())];
-                    ui.label(t.with("model-ready", &names));
-                    if model.adapter.is_cpu() {
-                        super::widgets::warning(ui, t.get("model-software"));
-                    }
-                    if !model.fallbacks.is_empty() {
-                        let count = t.with("model-fallbacks", &[("n", model.fallbacks.len().into())]);
-                        super::widgets::warning(ui, &count).on_hover_text(model.fallbacks.join("\n"));
-                    }
-                }
-                ModelState::Failed(reason) => drop(super::widgets::warning(ui, reason)),
-            }
-            if self.desk.can_undo() && ui.button(format!("↩ {}", t.get("common-undo"))).clicked() {
-                self.desk.undo();
-            }
-        });
-        if let Some(problem) = self.desk.save_problem() {
-            super::widgets::warning(ui, &t.with("common-save-problem", &[("reason", problem.as_str().into())]));
-        }
-        let mut told = None;
-        for (index, news) in self.news.iter().enumerate() {
-            ui.horizontal_wrapped(|ui| {
-                let text = match news {
-                    News::DeviceLost(reason) => t.with("model-device-lost", &[("reason", reason.as_str().into())]),
-                    News::Done(path) => format!("✔ {path}"),
-                    News::Failed(reason) => reason.clone(),
-                    News::Warning(what) => what.clone(),
-                };
-                match news {
-                    News::Done(_) => super::widgets::small(ui, text),
-                    _ => super::widgets::warning(ui, &text),
-                };
-                if super::widgets::icon_button(ui, "✖", t.get("common-close")).clicked() {
-                    told = Some(index);
-                }
-            });
-        }
-        if let Some(index) = told {
-            self.news.remove(index);
         }
     }
 }
