@@ -69,7 +69,7 @@ mod tests {
     use crate::gui::text::all_text;
 
     /// The icons on the window's buttons, and the signs in its texts.
-    const ICONS: &str = "➕⋯🔄⏩✏🔀🗑🔍📋🔗◀▶✔✖⏹➤⏶⏷⚠↩💬👥📦⚡⚙⏎␣▲▼·×→";
+    const ICONS: &str = "➕⋯🔄⏩✏🔀🗑🔍🗐📥🔗◀▶✔✖⏹➤⏶⏷⚠↩💬👥📦⚡⚙⏎␣▲▼·×→";
 
     /// Those of `chars` that `fonts` draw as boxes.
     fn boxes(fonts: FontDefinitions, family: FontFamily, chars: &BTreeSet<char>) -> Vec<char> {

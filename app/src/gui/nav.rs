@@ -40,7 +40,7 @@ impl Nav {
                 desk.new_chat();
                 *page = Page::Chat;
             }
-            if icon_button(ui, "📂", t.get("chat-import")).clicked() {
+            if icon_button(ui, "📥", t.get("chat-import")).clicked() {
                 dialog::ask(ui, Purpose::Chat, t.get("chat-import"));
             }
         });

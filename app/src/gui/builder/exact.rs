@@ -64,7 +64,7 @@ fn account(ui: &mut Ui, previewed: &Previewed, prompt: &Prompt, t: &Texts) {
                 .desired_width(ui.available_width() - 64.0)
                 .text(t.with("prompt-tokens-of", &numbers)),
         );
-        if icon_button(ui, "📋", t.get("prompt-copy-all")).clicked() {
+        if icon_button(ui, "🗐", t.get("prompt-copy-all")).clicked() {
             ui.ctx().copy_text(prompt.text.clone());
         }
     });
@@ -106,7 +106,7 @@ fn show(ui: &mut Ui, prompt: &Prompt, section: &Section, t: &Texts) {
             let tokens = section.tokens.map(|tokens| t.with("prompt-tokens", &[("n", tokens.into())]));
             let title = format!("{} · {}", t.get(name(section.kind)), tokens.unwrap_or_default());
             ui.label(RichText::new(title).small().strong().color(color));
-            if icon_button(ui, "📋", t.get("common-copy")).clicked() {
+            if icon_button(ui, "🗐", t.get("common-copy")).clicked() {
                 ui.ctx().copy_text(text.to_owned());
             }
         });

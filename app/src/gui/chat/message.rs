@@ -100,7 +100,7 @@ impl Message {
                     }
                 });
             }
-            if icon_button(ui, "📋", t.get("common-copy")).clicked() {
+            if icon_button(ui, "🗐", t.get("common-copy")).clicked() {
                 ui.ctx().copy_text(node.content.clone());
             }
             ui.add_enabled_ui(!busy, |ui| {
