@@ -139,6 +139,12 @@ impl Files {
         Sources { checkpoint: &self.checkpoint, loras: &self.loras }
     }
 
+    /// The tokens of `text` alone; without a tokenizer its bytes, of which no token has less than one.
+    pub fn count(&self, text: &str) -> usize {
+        let ids = self.tokenizer.as_ref().and_then(|tokenizer| tokenizer.encode(text, false).ok());
+        ids.map_or(text.len(), |ids| ids.len())
+    }
+
     /// Refuses a request that a session with `n_slots` slots would refuse, in its words.
     ///
     /// # Errors

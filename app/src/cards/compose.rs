@@ -5,6 +5,8 @@
 //! examples; and last the post-history instructions, whose place it is. The user's own knowledge and sources follow, in their
 //! own slots. The format has no system prompt of its own, so `{{original}}` stands for nothing.
 
+use std::sync::Arc;
+
 use guanaco_engine::prompt::{Character, Conversation, Language, Message, Role, System, parse_reply};
 
 use super::card::{Card, List, Text};
@@ -16,7 +18,7 @@ use super::words::Word;
 #[derive(Debug, Clone, Copy)]
 pub struct Cast<'a> {
     /// The characters of the chat.
-    pub cards: &'a [Card],
+    pub cards: &'a [Arc<Card>],
     /// Who speaks next: an index of `cards`.
     pub speaker: usize,
     /// What the person is called.

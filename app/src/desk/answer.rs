@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use guanaco_engine::prompt::{DropReason, Prompt, Role};
+use guanaco_engine::sampler::SamplerConfig;
 use guanaco_engine::session::{Chances, FinishReason, MOST_DRAFTED, Reply};
 
 use super::compose::Composed;
@@ -120,15 +121,14 @@ impl Desk {
             self.news.push(News::Failed("no model is loaded: open the model page and load one".to_owned()));
             return;
         };
-        let composed = match kind {
-            Kind::New => self.composed_question(node),
-            Kind::GoesOn => self.composed(node),
+        let scene = match kind {
+            Kind::New => self.question_scene(node, &model.files),
+            Kind::GoesOn => self.scene(node, &model.files),
         };
-        let seed = if self.chat.settings.fixed_seed { self.chat.settings.sampler.seed } else { chat::random_seed() };
-        let mut sampler = self.chat.settings.sampler.clone();
-        sampler.seed = seed;
-        let settings = &self.chat.settings;
-        let manner = composed.manner(settings, &sampler);
+        let (composed, settings) = (scene.compose(), &scene.settings);
+        let seed = if settings.fixed_seed { settings.sampler.seed } else { chat::random_seed() };
+        let sampler = SamplerConfig { seed, ..settings.sampler.clone() };
+        let manner = settings.manner(&sampler);
         let made = manner.prompt(&composed.conversation, matches!(kind, Kind::GoesOn), &model.files);
         let (prompt, mut request) =
             match made.and_then(|prompt| Ok((manner.request(&prompt, &model.files)?, prompt))).map(|(r, p)| (p, r)) {
@@ -145,7 +145,7 @@ impl Desk {
             seed,
             dropped: dropped(&prompt, &composed),
             keywords: settings.system.keywords.names().map(str::to_owned).collect(),
-            sourced: composed.is_sourced(),
+            sourced: composed.conversation.is_backed(),
             ..ReplyInfo::default()
         };
         let (target, before) = match kind {

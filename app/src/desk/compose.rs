@@ -1,13 +1,34 @@
 //! From the open chat to the conversation that the prompt is built from.
 
+use std::sync::Arc;
+
 use guanaco_engine::prompt::{Conversation, Message, Role};
-use guanaco_engine::sampler::SamplerConfig;
 
 use super::Desk;
 use super::settings::ChatSettings;
-use crate::cards::{self, Cast, Composition, LoreAccount};
-use crate::chat::Manner;
+use crate::cards::{self, Card, Cast, Composition, LoreAccount};
+use crate::checkpoint::Files;
 use crate::tree::{Node, NodeId};
+
+/// What part of the context lore may take, and examples too: one token in so many. History and answer need room.
+const SHARE: usize = 4;
+
+/// All that a prompt depends on, as it is now: it can be composed on any thread, while the chat goes on.
+#[derive(Debug)]
+pub(super) struct Scene {
+    /// The messages, up to the one to answer, or to go on with.
+    messages: Vec<Message>,
+    /// Older messages that cannot fit.
+    left_out: usize,
+    /// How answers are made.
+    pub(super) settings: ChatSettings,
+    /// The characters of the chat, by id in the library.
+    playing: Vec<(u64, Arc<Card>)>,
+    /// What the cards' random macros follow from.
+    seed: u64,
+    /// The model's files.
+    pub(super) files: Arc<Files>,
+}
 
 /// What the prompt is built from.
 #[derive(Debug, Clone)]
@@ -29,18 +50,6 @@ pub struct Composed {
 }
 
 impl Composed {
-    /// How an answer is made by `settings`, with `sampler`.
-    pub fn manner<'a>(&self, settings: &'a ChatSettings, sampler: &'a SamplerConfig) -> Manner<'a> {
-        Manner {
-            preset: settings.preset,
-            sampler,
-            max_new_tokens: settings.max_new_tokens,
-            stop: &settings.stop,
-            ignore_eos: false,
-            history_tokens: settings.history_tokens,
-        }
-    }
-
     /// The last message as it stands in the prompt, name included.
     pub fn last_as_written(&self) -> String {
         match self.conversation.messages.last() {
@@ -49,68 +58,60 @@ impl Composed {
             None => String::new(),
         }
     }
-
-    /// Whether something in the System block backs an answer.
-    pub fn is_sourced(&self) -> bool {
-        let system = &self.conversation.system;
-        let played = self.conversation.character.is_some();
-        played || system.sources.iter().any(|source| source.enabled) || !system.knowledge.trim().is_empty()
-    }
 }
 
-impl Desk {
-    /// The conversation up to `node`.
-    pub(super) fn composed(&self, node: NodeId) -> Composed {
-        self.compose(self.chat.tree.path_to(node).into_iter().map(message))
-    }
-
-    /// The conversation up to `node`, as it is answered: behind a reply, which another character answers, the user says nothing.
-    pub(super) fn composed_question(&self, node: NodeId) -> Composed {
-        let path = self.chat.tree.path_to(node);
-        let silent = path.last().is_some_and(|node| node.role == Role::Assistant).then(|| Message::user(""));
-        self.compose(path.into_iter().map(message).chain(silent))
-    }
-
-    /// The conversation as it is, with what is typed as the message to answer; with the last message when nothing is typed.
-    pub(super) fn composed_draft(&self) -> Composed {
-        let path = self.chat.tree.path();
-        let draft = self.chat.draft.trim();
-        let last_is_user = path.last().is_some_and(|node| node.role == Role::User);
-        let typed = (!draft.is_empty() || !last_is_user).then(|| Message::user(draft));
-        self.compose(path.into_iter().map(message).chain(typed))
-    }
-
-    fn compose(&self, messages: impl Iterator<Item = Message>) -> Composed {
-        let settings = &self.chat.settings;
-        let mut messages: Vec<Message> = messages.collect();
-        // A message is more than a token: older ones than the context has tokens cannot fit, and counting them takes time.
-        let most = self.model.ready().map_or(usize::MAX, |model| model.files.max_seq_len);
-        let left_out = messages.len().saturating_sub(most);
-        messages.drain(..left_out);
-        let tokenizer = self.model.ready().and_then(|model| model.files.tokenizer.as_ref());
-        let count = |text: &str| match tokenizer.map(|tokenizer| tokenizer.encode(text, false)) {
-            Some(Ok(ids)) => ids.len(),
-            // About what a token is in most texts; it only decides which examples and lore are left out.
-            _ => text.len() / 4,
-        };
-        let playing: Vec<_> = settings.characters.iter().filter_map(|id| self.character(*id)).collect();
-        let cards: Vec<_> = playing.iter().map(|character| cards::Card::clone(&character.card)).collect();
-        let speaker = playing.iter().position(|character| Some(character.id) == settings.speaker).unwrap_or(0);
-        let speaker_id = playing.get(speaker).map(|character| character.id);
+impl Scene {
+    /// Puts cards and messages into the builder's form.
+    pub(super) fn compose(&self) -> Composed {
+        let Self { messages, left_out, settings, playing, seed, files } = self;
+        let cards: Vec<_> = playing.iter().map(|(_, card)| card.clone()).collect();
+        let speaker = playing.iter().position(|(id, _)| Some(*id) == settings.speaker).unwrap_or(0);
+        let share = files.max_seq_len / SHARE;
         let cast = Cast {
             cards: &cards,
             speaker,
             user: &settings.user_name,
             language: settings.language,
-            seed: self.chat.id.0,
-            // A book may ask for more than there is: history and answer need room, too.
-            lore_limit: self.model.ready().map(|model| model.files.max_seq_len / 4),
+            seed: *seed,
+            lore_limit: Some(share),
         };
-        // Examples are the first to go: they may have a quarter of the context.
-        let examples = self.model.ready().map_or(512, |model| model.files.max_seq_len / 4);
-        let composition = cards::compose(&cast, &settings.system, messages, examples, &count, settings.force_name);
+        let count = |text: &str| files.count(text);
+        let composition = cards::compose(&cast, &settings.system, messages.clone(), share, &count, settings.force_name);
         let Composition { conversation, names, lore, examples_dropped, notes, .. } = composition;
-        Composed { conversation, left_out, names, speaker: speaker_id, lore, examples_dropped, notes }
+        let speaker = playing.get(speaker).map(|(id, _)| *id);
+        Composed { conversation, left_out: *left_out, names, speaker, lore, examples_dropped, notes }
+    }
+}
+
+impl Desk {
+    /// The chat up to `node`.
+    pub(super) fn scene(&self, node: NodeId, files: &Arc<Files>) -> Scene {
+        self.scene_of(&self.chat.tree.path_to(node), None, files)
+    }
+
+    /// The chat up to `node`, as it is answered: behind a reply, which another character answers, the user says nothing.
+    pub(super) fn question_scene(&self, node: NodeId, files: &Arc<Files>) -> Scene {
+        let path = self.chat.tree.path_to(node);
+        let silent = path.last().is_some_and(|node| node.role == Role::Assistant).then_some("");
+        self.scene_of(&path, silent, files)
+    }
+
+    /// The chat as it is, with what is typed as the message to answer; with the last message when nothing is typed.
+    pub(super) fn draft_scene(&self, files: &Arc<Files>) -> Scene {
+        let path = self.chat.tree.path();
+        let draft = self.chat.draft.trim();
+        let last_is_user = path.last().is_some_and(|node| node.role == Role::User);
+        self.scene_of(&path, (!draft.is_empty() || !last_is_user).then_some(draft), files)
+    }
+
+    fn scene_of(&self, path: &[&Node], said: Option<&str>, files: &Arc<Files>) -> Scene {
+        let settings = self.chat.settings.clone();
+        // A message is more than a token: older ones than the context has tokens cannot fit, and counting them takes time.
+        let left_out = (path.len() + usize::from(said.is_some())).saturating_sub(files.max_seq_len);
+        let messages = path.iter().skip(left_out).map(|node| message(node)).chain(said.map(Message::user)).collect();
+        let playing = settings.characters.iter().filter_map(|id| self.character(*id));
+        let playing = playing.map(|character| (character.id, character.card.clone())).collect();
+        Scene { messages, left_out, settings, playing, seed: self.chat.id.0, files: files.clone() }
     }
 }
 

@@ -1,14 +1,10 @@
 //! The exact prompt, live while it is typed: built on a thread of its own, the newest question only.
 
-use std::sync::Arc;
-
 use guanaco_engine::prompt::Prompt;
 
-use super::compose::Composed;
+use super::compose::{Composed, Scene};
 use super::newest::Newest;
-use super::settings::ChatSettings;
 use super::{Desk, Wake};
-use crate::checkpoint::Files;
 
 /// The prompt as it would be sent now.
 #[derive(Debug, Clone)]
@@ -32,15 +28,9 @@ struct Key {
     draft: String,
 }
 
-struct Question {
-    composed: Composed,
-    settings: ChatSettings,
-    files: Arc<Files>,
-}
-
 /// What was asked last, and what was said last.
 pub(super) struct Preview {
-    newest: Newest<Question, Previewed>,
+    newest: Newest<Scene, Previewed>,
     asked: Option<Key>,
     current: Option<Previewed>,
 }
@@ -56,15 +46,12 @@ impl Preview {
     }
 }
 
-fn answer(question: Question) -> Previewed {
-    let Question { composed, settings, files } = question;
-    let manner = composed.manner(&settings, &settings.sampler);
+fn answer(scene: Scene) -> Previewed {
+    let composed = scene.compose();
+    let Scene { settings, files, .. } = scene;
+    let manner = settings.manner(&settings.sampler);
     let prompt = manner.prompt(&composed.conversation, false, &files).map_err(|error| error.to_string());
-    let count = |text: &str| {
-        let ids = files.tokenizer.as_ref().and_then(|tokenizer| tokenizer.encode(text, false).ok());
-        ids.map_or(0, |ids| ids.len())
-    };
-    let source_tokens = settings.system.sources.iter().map(|source| count(&source.text)).collect();
+    let source_tokens = settings.system.sources.iter().map(|source| files.count(&source.text)).collect();
     Previewed { prompt, left_out: composed.left_out, source_tokens, context: files.max_seq_len, composed }
 }
 
@@ -83,12 +70,7 @@ impl Desk {
         if self.preview.asked.as_ref() == Some(&key) {
             return;
         }
-        let question = Question {
-            composed: self.composed_draft(),
-            settings: self.chat.settings.clone(),
-            files: model.files.clone(),
-        };
-        self.preview.newest.ask(question);
+        self.preview.newest.ask(self.draft_scene(&model.files));
         self.preview.asked = Some(key);
     }
 

@@ -9,6 +9,7 @@ use guanaco_engine::prompt::{Language, Preset, System};
 use guanaco_engine::sampler::SamplerConfig;
 use serde::{Deserialize, Serialize};
 
+use crate::chat::Manner;
 use crate::checkpoint::LoraSpec;
 
 /// What a chat is made with; kept with the chat.
@@ -59,6 +60,20 @@ impl Default for ChatSettings {
             characters: Vec::new(),
             speaker: None,
             force_name: true,
+        }
+    }
+}
+
+impl ChatSettings {
+    /// How an answer is made by them, with `sampler`.
+    pub fn manner<'a>(&'a self, sampler: &'a SamplerConfig) -> Manner<'a> {
+        Manner {
+            preset: self.preset,
+            sampler,
+            max_new_tokens: self.max_new_tokens,
+            stop: &self.stop,
+            ignore_eos: false,
+            history_tokens: self.history_tokens,
         }
     }
 }

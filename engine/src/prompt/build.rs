@@ -79,7 +79,7 @@ pub struct Dropped {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NoticeKind {
-    /// Nothing in the System block backs the answer.
+    /// Nothing in the System block backs the answer ([`Conversation::is_backed`]).
     NoSources,
     /// Markers were quoted: [`Prompt::neutralised`].
     Neutralised,
@@ -488,8 +488,7 @@ impl<'a> Builder<'a> {
             let text = term.with(language, &[("count", &count.to_string()), ("preset", preset)]);
             notices.push(Notice { kind, text });
         };
-        let system = &self.conversation.system;
-        if system.knowledge.trim().is_empty() && !system.sources.iter().any(|source| source.enabled) {
+        if !self.conversation.is_backed() {
             add(NoticeKind::NoSources, Term::NoSources, 0);
         }
         let count = |reason| dropped.iter().filter(|d| d.index.is_some() && d.reason == reason).count();

@@ -81,6 +81,11 @@ impl System {
         system.knowledge = rest.to_owned();
         system
     }
+
+    /// Whether there is something to check an answer against: knowledge, or a source that is on.
+    pub fn has_source(&self) -> bool {
+        self.sources.iter().any(|source| source.enabled) || !self.knowledge.trim().is_empty()
+    }
 }
 
 /// Whom the model plays.
@@ -147,6 +152,11 @@ pub struct Conversation {
 }
 
 impl Conversation {
+    /// Whether something in the System block backs the answer: what it can be checked against, or a character, of whom it tells.
+    pub fn is_backed(&self) -> bool {
+        self.character.is_some() || self.system.has_source()
+    }
+
     /// From `[{"role":"system|user|assistant","content":"…"}]`, the last a user's. System messages make up the System block,
     /// in their order; keyword lines at its end are switches ([`System::from_block`]). A `name` is kept.
     ///

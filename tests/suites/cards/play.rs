@@ -1,5 +1,7 @@
 //! From cards and messages to the prompt, through the engine's own builder.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, ensure};
 use guanaco::cards::{Card, Cast, Composition, List, Text, compose, goes_on, greetings, group_greetings, mend_name};
 use guanaco_engine::prompt::{self, BuildOptions, Language, Message, Role, System, parse_reply};
@@ -36,7 +38,7 @@ fn full() -> anyhow::Result<Card> {
     Ok(Card::from_json(&card.to_string())?)
 }
 
-fn cast(cards: &[Card], speaker: usize, language: Language) -> Cast<'_> {
+fn cast(cards: &[Arc<Card>], speaker: usize, language: Language) -> Cast<'_> {
     Cast { cards, speaker, user: "Bo", language, seed: 1, lore_limit: None }
 }
 
@@ -49,7 +51,7 @@ fn reply(name: &str, text: &str) -> Message {
 }
 
 fn places() -> Outcome {
-    let cards = [full()?];
+    let cards = [Arc::new(full()?)];
     let system = System { knowledge: "The sea is blue.".into(), ..System::default() };
     let messages = vec![reply("Ava", "Ahoy, Bo!"), Message::user("Tell me of the sea")];
     let composed = compose(&cast(&cards, 0, Language::En), &system, messages, 100, &words, true);
@@ -68,7 +70,7 @@ fn places() -> Outcome {
     }
     // Old versions have the same places.
     for version in [guanaco::cards::Version::V1, guanaco::cards::Version::V2] {
-        let card = [cards[0].converted(version)];
+        let card = [Arc::new(cards[0].converted(version))];
         let composed = compose(&cast(&card, 0, Language::En), &system, vec![Message::user("x")], 100, &words, true);
         ensure!(built(&composed)?.text.contains("is a sailor.\nPersonality: calm\n"), "{version:?}");
     }
@@ -76,7 +78,7 @@ fn places() -> Outcome {
 }
 
 fn examples() -> Outcome {
-    let cards = [full()?];
+    let cards = [Arc::new(full()?)];
     for (budget, kept) in [(0, 0), (4, 0), (5, 1), (11, 1), (12, 2), (100, 2)] {
         let messages = vec![Message::user("x")];
         let composed = compose(&cast(&cards, 0, Language::En), &System::default(), messages, budget, &words, true);
@@ -90,9 +92,9 @@ fn examples() -> Outcome {
 }
 
 fn several() -> Outcome {
-    let mut cards =
-        vec![full()?, Card::from_traits("Rolf", &["grumpy"]), Card::from_entry("Mia", &"Mia sings. ".repeat(80))];
-    cards[2].set_text(Text::SystemPrompt, "only for Mia");
+    let mut mia = Card::from_entry("Mia", &"Mia sings. ".repeat(80));
+    mia.set_text(Text::SystemPrompt, "only for Mia");
+    let cards = [full()?, Card::from_traits("Rolf", &["grumpy"]), mia].map(Arc::new);
     let messages = vec![Message::user("Hello, all"), reply("Ava", "Ahoy!"), reply("Rolf", "Hm.")];
     for language in Language::ALL {
         let composed = compose(&cast(&cards, 2, language), &System::default(), messages.clone(), 0, &words, true);
@@ -140,7 +142,7 @@ fn names() -> Outcome {
     }
     let long = "very long ".repeat(40);
     for name in ["User", "a:b", "\u{7}", "x\r\ny", "#1", &long] {
-        let cards = [Card::new(name)];
+        let cards = [Arc::new(Card::new(name))];
         let messages = vec![reply(name, "hi"), Message { name: Some(name.into()), ..Message::user("hello") }];
         let composed = compose(&cast(&cards, 0, Language::En), &System::default(), messages, 0, &words, true);
         let prompt = built(&composed).with_context(|| format!("{name:?}"))?;
@@ -163,7 +165,7 @@ fn greeted() -> Outcome {
     let mut card = card;
     card.set_character_book(Some(book));
     card.set_list(List::AlternateGreetings, &["Second, {{user}}"]);
-    let cards = [card];
+    let cards = [Arc::new(card)];
     for (first, active) in [("Ahoy, Bo!", 0), ("Ava: Ahoy, Bo!", 0), ("Second, Bo", 1), ("Something else", 1)] {
         let messages = vec![reply("Ava", first), Message::user("hello")];
         let composed = compose(&cast(&cards, 0, Language::En), &System::default(), messages, 0, &words, true);

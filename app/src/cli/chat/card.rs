@@ -2,6 +2,7 @@
 
 use std::io::Read as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use guanaco_engine::prompt::{Conversation, Message, Role};
@@ -16,7 +17,7 @@ const SHARE: usize = 8;
 
 /// The card that is played.
 pub(super) struct Played {
-    card: Card,
+    card: Arc<Card>,
     /// What the person is called.
     user: String,
     seed: u64,
@@ -36,7 +37,7 @@ impl Played {
         for warning in &read.warnings {
             note::warning(warning);
         }
-        Ok(Self { card: read.card, user: user.to_owned(), seed })
+        Ok(Self { card: Arc::new(read.card), user: user.to_owned(), seed })
     }
 
     /// What the character begins with, as it stands in the conversation.
@@ -55,10 +56,7 @@ impl Played {
             }
             Turn::Regenerate | Turn::Continue => {}
         }
-        let count = |text: &str| {
-            let ids = files.tokenizer.as_ref().and_then(|tokenizer| tokenizer.encode(text, false).ok());
-            ids.map_or(text.len(), |ids| ids.len())
-        };
+        let count = |text: &str| files.count(text);
         let share = files.max_seq_len / SHARE;
         let cast = Cast {
             cards: std::slice::from_ref(&self.card),

@@ -50,8 +50,7 @@ impl SystemView {
         if ui.button(t.get("prompt-source-file")).clicked() {
             dialog::ask(ui, dialog::Purpose::Sources, t.get("prompt-source-file"));
         }
-        let system = &settings.system;
-        if system.knowledge.trim().is_empty() && !system.sources.iter().any(|source| source.enabled) {
+        if settings.characters.is_empty() && !settings.system.has_source() {
             warning(ui, t.get("chat-no-source"));
         }
         ui.separator();
