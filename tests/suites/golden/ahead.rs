@@ -109,7 +109,7 @@ pub(crate) fn check(dir: &Path) -> Outcome {
     ];
     let (mut n, mut replies, mut least) = (0, 0, 0);
     for config in configs {
-        for seed in 0..if config.greedy { 1 } else { 4 } {
+        for seed in 0..if config.greedy { 1 } else { 8 } {
             let config = SamplerConfig { seed, ..config.clone() };
             let want = told(&mut single, config.clone())?;
             let whole: Vec<u32> = want.iter().map(|(id, _)| *id).collect();
