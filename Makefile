@@ -6,7 +6,7 @@ export NODEVICE_SELECT = 1
 
 .PHONY: demo test adapters eval fuzz check-targets check-shaders-tint
 
-# Talks with a model in the terminal; without a terminal, plays a scripted conversation.
+# Opens the window; without a display talks in the terminal, and without a terminal plays a scripted conversation.
 demo:
 	@scripts/setup demo
 	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || [ "$$(uname)" = Darwin ]; then cargo run --release -p guanaco; \
