@@ -10,6 +10,8 @@ pub const JSON_DEPTH: usize = 64;
 pub const JSON_VALUES: usize = 400_000;
 /// Bytes of one text in a card.
 pub const TEXT_BYTES: usize = 1 << 20;
+/// Bytes that are put in for the macros of one text; what is over is left out.
+pub const EXPANDED_BYTES: usize = 4 << 20;
 /// Characters of a name or nickname.
 pub const NAME_CHARS: usize = 512;
 /// Entries of a list of greetings, tags, assets or sources.
@@ -34,6 +36,8 @@ pub const ZIP_SMALL: u64 = 1 << 20;
 pub const ZIP_NAME_BYTES: usize = 512;
 /// Bytes of the newest messages that are looked through for a lorebook's keys.
 pub const SCAN_BYTES: usize = 64 << 10;
+/// Bytes of a plain key in a lorebook; longer ones match nothing.
+pub const KEY_BYTES: usize = SCAN_BYTES;
 /// Bytes of a pattern in a lorebook.
 pub const PATTERN_BYTES: usize = 2_000;
 /// Patterns of a lorebook that are compiled; those behind match nothing.

@@ -231,10 +231,13 @@ impl Entry {
         let (char, user) = (regex::escape(values.char), regex::escape(values.user));
         let values = Values { char: &char, user: &user, ..*values };
         let compile = |key: &String| {
-            pattern::compile(&values.expand(key), self.case_sensitive).map_err(|reason| {
-                let key: String = key.chars().take(80).collect();
-                format!("the pattern {key:?} matches nothing: {reason}")
-            })
+            // Before names are filled in, too: a key can be as long as the file.
+            pattern::within(key).and_then(|key| pattern::compile(&values.expand(key), self.case_sensitive)).map_err(
+                |reason| {
+                    let key: String = key.chars().take(80).collect();
+                    format!("the pattern {key:?} matches nothing: {reason}")
+                },
+            )
         };
         self.keys.iter().filter(|key| !key.trim().is_empty()).map(compile).collect()
     }

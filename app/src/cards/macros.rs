@@ -3,7 +3,7 @@
 //! A text is gone through once: what is put in is never expanded again, so that no name can smuggle a macro in. A macro may stand
 //! in the argument of another. What looks like a macro but is not known stays as it is.
 
-use std::collections::HashMap;
+use super::limits;
 
 /// What the macros stand for. All is decided by these values: the same text gives the same result.
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,6 +22,8 @@ pub struct Values<'a> {
 
 /// How deep macros may stand in one another.
 const DEPTH: usize = 16;
+/// The bytes of the longest macro's name, `hidden_key`.
+const NAME_BYTES: usize = 10;
 
 impl Values<'_> {
     /// `text` with its macros expanded.
@@ -29,25 +31,28 @@ impl Values<'_> {
         if !text.contains(['{', '<']) {
             return text.to_owned();
         }
-        let closes = closes(text);
+        let pairs = pairs(text);
         let mut out = String::with_capacity(text.len());
-        let mut expander = Expander { values: self, text, closes, ordinal: 0 };
+        let mut expander = Expander { values: self, text, pairs, ordinal: 0, left: limits::EXPANDED_BYTES };
         expander.expand(0, text.len(), 0, &mut out);
         out
     }
 }
 
-/// Where each `{{` of `text` that has an end has it: the place of the `}}`.
-fn closes(text: &str) -> HashMap<usize, usize> {
+/// Where each `{{` of `text` stands, in order, and its `}}`: none is at 0.
+fn pairs(text: &str) -> Vec<(usize, usize)> {
     let bytes = text.as_bytes();
-    let (mut open, mut found) = (Vec::new(), HashMap::new());
+    let (mut open, mut found) = (Vec::new(), Vec::new());
     let mut at = 0;
     while at + 1 < bytes.len() {
         match &bytes[at..at + 2] {
-            b"{{" => open.push(at),
+            b"{{" => {
+                open.push(found.len());
+                found.push((at, 0));
+            }
             b"}}" => {
-                if let Some(start) = open.pop() {
-                    found.insert(start, at);
+                if let Some(pair) = open.pop().and_then(|index| found.get_mut(index)) {
+                    pair.1 = at;
                 }
             }
             _ => {
@@ -63,12 +68,29 @@ fn closes(text: &str) -> HashMap<usize, usize> {
 struct Expander<'a> {
     values: &'a Values<'a>,
     text: &'a str,
-    closes: HashMap<usize, usize>,
+    pairs: Vec<(usize, usize)>,
     /// How many random choices there were, so that each is one of its own.
     ordinal: u64,
+    /// How many bytes may still be put in for macros.
+    left: usize,
 }
 
 impl Expander<'_> {
+    /// Where the `{{` at `start` has its `}}`, when that is in front of `end`.
+    fn close(&self, start: usize, end: usize) -> Option<usize> {
+        let index = self.pairs.binary_search_by_key(&start, |pair| pair.0).ok()?;
+        let close = self.pairs[index].1;
+        (close > start && close + 2 <= end).then_some(close)
+    }
+
+    /// Appends a value, or nothing when too much was put in already: a short macro can stand for a long name.
+    fn put(&mut self, value: &str, out: &mut String) {
+        if let Some(left) = self.left.checked_sub(value.len()) {
+            self.left = left;
+            out.push_str(value);
+        }
+    }
+
     /// Appends what `text[start..end]` stands for.
     fn expand(&mut self, start: usize, end: usize, depth: usize, out: &mut String) {
         let text = self.text;
@@ -84,11 +106,11 @@ impl Expander<'_> {
     }
 
     /// `<USER>` and its kin; returns where to go on.
-    fn tag(&self, start: usize, end: usize, out: &mut String) -> usize {
+    fn tag(&mut self, start: usize, end: usize, out: &mut String) -> usize {
         for (tag, value) in [("<user>", self.values.user), ("<bot>", self.values.char), ("<char>", self.values.char)] {
             let stop = start + tag.len();
             if stop <= end && self.text.as_bytes()[start..stop].eq_ignore_ascii_case(tag.as_bytes()) {
-                out.push_str(value);
+                self.put(value, out);
                 return stop;
             }
         }
@@ -98,7 +120,7 @@ impl Expander<'_> {
 
     /// `{{…}}`; returns where to go on.
     fn braces(&mut self, start: usize, end: usize, depth: usize, out: &mut String) -> usize {
-        match self.closes.get(&start).copied().filter(|&close| close + 2 <= end) {
+        match self.close(start, end) {
             Some(close) if depth < DEPTH && self.call(start + 2, close, depth, out) => close + 2,
             // Not known: both braces stay, and what is behind them is looked at.
             Some(_) => {
@@ -115,21 +137,27 @@ impl Expander<'_> {
     /// The macro between two pairs of braces; false when it is not known.
     fn call(&mut self, start: usize, end: usize, depth: usize, out: &mut String) -> bool {
         let inner = &self.text[start..end];
-        if inner.trim_start().starts_with("//") {
+        let head = inner.trim_start();
+        if head.starts_with("//") {
             return true;
         }
-        let Some(colon) = inner.find(':') else {
-            let value = match inner.trim().to_ascii_lowercase().as_str() {
+        // Only as far as a name can reach: what is not known is not gone through for each pair of braces around it.
+        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+        let (name, rest) = head.split_at(head.bytes().take(NAME_BYTES + 1).take_while(is_name).count());
+        let (name, rest) = (name.to_ascii_lowercase(), rest.trim_start());
+        if rest.is_empty() {
+            let value = match name.as_str() {
                 "char" | "bot" => self.values.char,
                 "user" => self.values.user,
                 "original" => self.values.original,
                 _ => return false,
             };
-            out.push_str(value);
+            self.put(value, out);
             return true;
-        };
-        let argument = start + colon + 1;
-        match inner[..colon].trim().to_ascii_lowercase().as_str() {
+        }
+        let Some(rest) = rest.strip_prefix(':') else { return false };
+        let argument = end - rest.len();
+        match name.as_str() {
             "comment" => {}
             "hidden_key" => {
                 if self.values.scan {
@@ -184,7 +212,7 @@ impl Expander<'_> {
             match bytes[at] {
                 b'\\' => at += 1,
                 b'{' => {
-                    if let Some(close) = self.closes.get(&at).filter(|&&close| close < end) {
+                    if let Some(close) = self.close(at, end) {
                         at = close + 1;
                     }
                 }
@@ -238,6 +266,9 @@ mod tests {
             ("{{user}} }} {{ {{user}", "Bo }} {{ {{user}"),
             ("<b>{x}</b> <", "<b>{x}</b> <"),
             ("ü{{user}}ü", "üBoü"),
+            ("{{user:}}{{char }}{{ random : x }}", "{{user:}}Ava x "),
+            ("{{users}}{{use}}{{ü}}{{}}{{:}}", "{{users}}{{use}}{{ü}}{{}}{{:}}"),
+            ("{{reverse_more}}{{hidden_keys:a}}", "{{reverse_more}}{{hidden_keys:a}}"),
         ] {
             assert_eq!(VALUES.expand(text), expected, "{text}");
         }
@@ -274,12 +305,39 @@ mod tests {
         assert_eq!(VALUES.expand("{{roll:0}}{{roll:x}}"), "{{roll:0}}{{roll:x}}");
     }
 
+    /// 1 MiB each: balanced or not, known or not, with and without a colon somewhere.
     #[test]
     fn hostile_nesting_ends() {
-        for text in ["{{".repeat(500_000), "{{random:".repeat(50_000) + &"}}".repeat(50_000), "<".repeat(500_000)] {
+        let around = |open: &str, close: &str| {
+            let n = (1 << 20) / (open.len() + close.len());
+            open.repeat(n) + ":" + &close.repeat(n)
+        };
+        for text in [
+            "{{".repeat(500_000) + &"}}".repeat(500_000),
+            around("{{", "}}"),
+            around("{{ ", " }}"),
+            around("{{x", "}}"),
+            around("{{x:", "}}"),
+            around("{{roll:", "}}"),
+            around("{{random:", ",}}"),
+            around("{{pick:{{", "}},}}"),
+            around("{{reverse:{{x", "}}}}"),
+            around("{{hidden_key", "}}"),
+            around("{{ \u{3000}", ""),
+            around("<", ""),
+            around("{", "}"),
+        ] {
             let begun = std::time::Instant::now();
             VALUES.expand(&text);
-            assert!(begun.elapsed().as_secs() < 5);
+            Values { scan: true, ..VALUES }.expand(&text);
+            assert!(begun.elapsed().as_millis() < 1_500, "{:?} for {:?}", begun.elapsed(), text.chars().take(20));
         }
+    }
+
+    #[test]
+    fn a_long_name_does_not_multiply() {
+        let name = "ü".repeat(512);
+        let text = Values { char: &name, ..VALUES }.expand(&"<bot>{{char}}".repeat(80_000));
+        assert!((1 << 20..=limits::EXPANDED_BYTES).contains(&text.len()), "{}", text.len());
     }
 }

@@ -14,15 +14,24 @@ static COMPILED: Mutex<Option<Compiled>> = Mutex::new(None);
 /// How many are kept.
 const KEPT: usize = 1_000;
 
+/// The pattern, when it is not too long.
+///
+/// # Errors
+/// Its length and the limit, in a clause.
+pub(super) fn within(pattern: &str) -> Result<&str, String> {
+    match pattern.len() <= limits::PATTERN_BYTES {
+        true => Ok(pattern),
+        false => Err(format!("it has {} bytes, the limit is {}", pattern.len(), limits::PATTERN_BYTES)),
+    }
+}
+
 /// Compiles `/pattern/flags`, or a bare pattern that minds case when `case_sensitive`.
 ///
 /// # Errors
 /// Why it is refused, in a clause: look-around, back-references, and what else needs more than linear time; a wrong spelling;
 /// a pattern that is too large.
 pub(super) fn compile(pattern: &str, case_sensitive: bool) -> Result<Regex, String> {
-    if pattern.len() > limits::PATTERN_BYTES {
-        return Err(format!("it has {} bytes, the limit is {}", pattern.len(), limits::PATTERN_BYTES));
-    }
+    let pattern = within(pattern)?;
     let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
     let compiled = compiled.get_or_insert_default();
     let key = (pattern.to_owned(), case_sensitive);

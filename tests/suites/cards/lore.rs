@@ -203,8 +203,21 @@ fn in_time() -> Outcome {
     scan(json!({ "entries": entries, "recursive_scanning": true, "token_budget": 1_000_000 }), &["k0."], None)?;
     let chain = begun.elapsed();
     ensure!(chain.as_secs() < 15, "{chain:?}");
+    // Braces around braces, as keys and in an entry, from the file to the prompt.
+    let nested = "{{".repeat(250_000) + &"}}".repeat(250_000);
+    let entries = [
+        json!({ "keys": [nested], "content": "x", "use_regex": true }),
+        json!({ "keys": [nested, "k"], "content": nested }),
+    ];
+    let card = json!({ "spec": "chara_card_v3", "data": { "name": "Ava", "character_book": { "entries": entries } } });
+    let begun = Instant::now();
+    Card::read(card.to_string().as_bytes(), "nested.json")?;
+    let account = scan(json!({ "entries": entries, "recursive_scanning": true }), &["k"], None)?;
+    let braces = begun.elapsed();
+    ensure!(braces.as_secs() < 5 && account.active.len() == 1, "{braces:?}");
     println!(
-        "cards: 2,000 hostile patterns on 4 MiB in {regexes:?}, 300,000 keys in {keys:?}, a chain of 10,000 in {chain:?}"
+        "cards: 2,000 hostile patterns on 4 MiB in {regexes:?}, 300,000 keys in {keys:?}, a chain of 10,000 in {chain:?}, nested braces in \
+         {braces:?}"
     );
     Ok(())
 }

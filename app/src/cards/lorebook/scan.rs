@@ -143,12 +143,16 @@ impl Matcher<'_> {
     /// The first of `keys` that is in one of `texts`.
     fn find(&mut self, keys: &[String], case_sensitive: bool, texts: &[Stretch<'_>]) -> Option<Found> {
         for (index, key) in keys.iter().enumerate() {
+            if self.is_late() {
+                return None;
+            }
+            // What is longer than the text is not in it.
+            if key.len() > limits::KEY_BYTES {
+                continue;
+            }
             let key = self.scan.values.expand(key.trim());
             if key.is_empty() {
                 continue;
-            }
-            if self.is_late() {
-                return None;
             }
             let lower = key.to_lowercase();
             let holds = |text: &Stretch<'_>| match case_sensitive {
