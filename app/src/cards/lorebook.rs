@@ -1,18 +1,21 @@
 //! Lorebooks: entries that go into the prompt when the talk comes to them, and an account of which did, and why.
 
 mod edit;
+mod keys;
 mod scan;
+mod texts;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::card::Card;
+use super::card::{Card, Version};
 use super::decorators::{Decorators, Depth};
 use super::error::{CardError, Named};
 use super::macros::Values;
-use super::{json, limits, pattern};
+use super::{json, limits};
 
 pub use edit::{BookChange, EntryChange, EntryFlag, EntryJson, EntryKeys, EntryNumber, EntryText};
+pub use keys::Second;
 pub use scan::{Scan, activate};
 
 /// Where an entry's content goes.
@@ -112,7 +115,9 @@ pub struct Entry {
     pub constant: bool,
     /// Whether its keys mind case; they do not unless told.
     pub case_sensitive: bool,
-    /// Whether its keys are patterns.
+    /// What it asks of its second keys.
+    pub second: Second,
+    /// Whether all of its keys are patterns, as V3 can have it; else those are that are written `/…/flags`.
     pub use_regex: bool,
     /// Lower ones stand earlier.
     pub order: f64,
@@ -162,8 +167,8 @@ impl Lorebook {
         let entries = card.character_book()?.get("entries").and_then(Value::as_array);
         let entries = entries.map(Vec::as_slice).unwrap_or_default().iter().take(limits::LORE_ENTRIES).enumerate();
         let entries = entries.map(|(index, entry)| match entry {
-            Value::Object(entry) => Entry::read(entry, index),
-            _ => Entry::read(&Map::new(), index),
+            Value::Object(entry) => Entry::read(entry, index, card.version()),
+            _ => Entry::read(&Map::new(), index, card.version()),
         });
         Some(Self { entries: entries.collect(), ..Self::settings_of(card)? })
     }
@@ -182,7 +187,7 @@ impl Lorebook {
 }
 
 impl Entry {
-    fn read(map: &Map<String, Value>, index: usize) -> Self {
+    fn read(map: &Map<String, Value>, index: usize, version: Version) -> Self {
         let flag = |key: &str| map.get(key).and_then(Value::as_bool);
         let (decorators, content) = Decorators::split(text(map, "content"));
         let keys = texts(map, "keys");
@@ -205,8 +210,9 @@ impl Entry {
             enabled: flag("enabled").unwrap_or(true),
             selective: flag("selective").unwrap_or(false),
             constant: flag("constant").unwrap_or(false),
-            case_sensitive: flag("case_sensitive").unwrap_or(false),
-            use_regex: flag("use_regex").unwrap_or(false),
+            case_sensitive: keys::minds_case(map),
+            second: Second::of(map),
+            use_regex: flag("use_regex") == Some(true) && version == Version::V3 && !keys::is_sillytavern(map),
             order,
             priority: map.get("priority").and_then(Value::as_f64).unwrap_or(order),
             place,
@@ -224,22 +230,6 @@ impl Entry {
         }
         found.extend(self.decorators.ignored.iter().map(|line| format!("{line:?}: it is passed over")));
         found
-    }
-
-    /// The keys as patterns, with names filled in; an error where one is refused.
-    fn patterns(&self, values: &Values<'_>) -> Result<Vec<regex::Regex>, String> {
-        let (char, user) = (regex::escape(values.char), regex::escape(values.user));
-        let values = Values { char: &char, user: &user, ..*values };
-        let compile = |key: &String| {
-            // Before names are filled in, too: a key can be as long as the file.
-            pattern::within(key).and_then(|key| pattern::compile(&values.expand(key), self.case_sensitive)).map_err(
-                |reason| {
-                    let key: String = key.chars().take(80).collect();
-                    format!("the pattern {key:?} matches nothing: {reason}")
-                },
-            )
-        };
-        self.keys.iter().filter(|key| !key.trim().is_empty()).map(compile).collect()
     }
 }
 
@@ -274,8 +264,9 @@ pub(super) fn check(card: &Card, file: Named<'_>, warnings: &mut Vec<String>) ->
     let Some(read) = Lorebook::of(card) else { return Ok(()) };
     let values = Values { char: card.called(), ..Values::default() };
     let mut notes = scan::Notes::default();
-    for entry in read.entries.iter().filter(|entry| entry.use_regex).take(limits::PATTERNS) {
-        if let Err(reason) = entry.patterns(&values) {
+    let mut left = limits::PATTERNS;
+    for entry in &read.entries {
+        for reason in entry.compile(&values, &mut left).1 {
             notes.add(entry, &reason);
         }
     }

@@ -46,10 +46,26 @@ pub(super) fn compile(pattern: &str, case_sensitive: bool) -> Result<Regex, Stri
     result
 }
 
+/// The parts of `/pattern/flags`.
+fn delimited(pattern: &str) -> Option<(&str, &str)> {
+    let parts = pattern.strip_prefix('/')?.rsplit_once('/');
+    parts.filter(|(_, flags)| flags.chars().all(|flag| "dgimsuvy".contains(flag)))
+}
+
+/// Whether `key` is written as a pattern, as SillyTavern tells: not where a slash stands in it that is not escaped.
+pub(super) fn is_delimited(key: &str) -> bool {
+    let Some((source, _)) = delimited(key) else { return false };
+    let mut escaped = false;
+    let bare_slash = source.bytes().any(|byte| {
+        let bare = byte == b'/' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        bare
+    });
+    !source.is_empty() && !bare_slash
+}
+
 fn build(pattern: &str, case_sensitive: bool) -> Result<Regex, String> {
-    let delimited = pattern.strip_prefix('/').and_then(|rest| rest.rsplit_once('/'));
-    let delimited = delimited.filter(|(_, flags)| flags.chars().all(|flag| "dgimsuvy".contains(flag)));
-    let (source, flags) = match delimited {
+    let (source, flags) = match delimited(pattern) {
         Some((source, flags)) => (source, flags),
         None => (pattern, if case_sensitive { "" } else { "i" }),
     };
@@ -92,6 +108,25 @@ mod tests {
             (r"\u0041\d", true, "A1", true),
         ] {
             assert_eq!(compile(pattern, sensitive).unwrap().is_match(text), matches, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn written_as_patterns() {
+        for (key, expected) in [
+            ("/a/", true),
+            ("/a|b/gi", true),
+            (r"/a\/b/", true),
+            (r"/a\\/", true),
+            ("/usr/share", false),
+            ("/usr/lib/", false),
+            ("/a/x", false),
+            ("//", false),
+            ("/", false),
+            ("a/b/i", false),
+            ("C++", false),
+        ] {
+            assert_eq!(is_delimited(key), expected, "{key}");
         }
     }
 

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 pub(crate) fn cases(suite: &mut Suite) {
     suite.case("lore: keys, second keys, case, constants, patterns", keys);
+    suite.case("lore: V2 and SillyTavern tell patterns by how they are written", patterns_by_spelling);
     suite.case("lore: depth, recursion and hidden keys", depth);
     suite.case("lore: order, budget and priority", budget);
     suite.case("lore: decorators", decorators);
@@ -22,8 +23,11 @@ fn words(text: &str) -> usize {
 }
 
 fn scan(book: Value, messages: &[&str], greeting: Option<usize>) -> anyhow::Result<LoreAccount> {
-    let card =
-        json!({ "spec": "chara_card_v3", "spec_version": "3.0", "data": { "name": "Ava", "character_book": book } });
+    scan_as("chara_card_v3", book, messages, greeting)
+}
+
+fn scan_as(spec: &str, book: Value, messages: &[&str], greeting: Option<usize>) -> anyhow::Result<LoreAccount> {
+    let card = json!({ "spec": spec, "data": { "name": "Ava", "character_book": book } });
     let card = Card::from_json(&card.to_string())?;
     let Some(book) = Lorebook::of(&card) else { anyhow::bail!("no book") };
     let values = Values { char: "Ava", user: "Bo", ..Values::default() };
@@ -62,6 +66,12 @@ fn keys() -> Outcome {
         (json!({ "keys": ["a", "/(?=x)/"], "use_regex": true }), "a", false),
         (json!({ "keys": ["(a)\\1"], "use_regex": true }), "aa", false),
         (json!({ "keys": ["{{char}}!"], "use_regex": true }), "ava!", true),
+        (json!({ "keys": ["^x"], "use_regex": true, "constant": true }), "b", true),
+        (json!({ "keys": ["/dr[ao]gon/i"] }), "Drogon.", true),
+        (json!({ "keys": ["/usr/lib/"] }), "in /usr/lib/ there", true),
+        (json!({ "keys": ["a."], "secondary_keys": ["z$"], "selective": true, "use_regex": true }), "ab za", false),
+        (json!({ "keys": ["a."], "secondary_keys": ["z$"], "selective": true, "use_regex": true }), "ab\n z", false),
+        (json!({ "keys": ["a."], "secondary_keys": ["z\\n"], "selective": true, "use_regex": true }), "ab z", true),
     ];
     for (entry, text, expected) in table {
         let found = active(one(entry.clone()), &["hi", text])?;
@@ -72,6 +82,49 @@ fn keys() -> Outcome {
     ensure!(account.active[0].name == "q" && account.entries == 1 && account.tokens == 1);
     let account = scan(one(json!({ "keys": ["(?!a)"], "use_regex": true, "name": "odd" })), &["a"], None)?;
     ensure!(account.notes.len() == 1 && account.notes[0].contains("\"odd\""), "{:?}", account.notes);
+    Ok(())
+}
+
+/// SillyTavern writes `use_regex: true` with every entry, V2 does not know it.
+fn patterns_by_spelling() -> Outcome {
+    let table = [
+        (json!({ "keys": ["nothing"], "constant": true }), "b", true),
+        (json!({ "keys": ["C++"] }), "in c++ then", true),
+        (json!({ "keys": ["a.c"] }), "abc", false),
+        (json!({ "keys": ["/a.c/"] }), "abc", true),
+        (json!({ "keys": ["/a.c/"] }), "ABC", false),
+        (json!({ "keys": ["/(?=a)/", "C++"] }), "C++", true),
+        (json!({ "keys": ["/(?=a)/", "C++"] }), "a", false),
+        (json!({ "keys": ["a"], "secondary_keys": ["z"], "selective": true }), "a b", false),
+        (json!({ "keys": ["a"], "secondary_keys": ["z", "/b+$/m"], "selective": true }), "a bbb", true),
+        (json!({ "keys": ["a"], "content": "@@exclude_keys b\nx" }), "a b", false),
+    ];
+    for (entry, text, expected) in table {
+        let mut silly = entry.clone();
+        silly["use_regex"] = json!(true);
+        let mut plain = silly.clone();
+        silly["extensions"] =
+            json!({ "position": 0, "exclude_recursion": false, "selectiveLogic": 0, "case_sensitive": null });
+        plain["extensions"] = json!({});
+        for (spec, entry) in [("chara_card_v3", &silly), ("chara_card_v2", &silly), ("chara_card_v2", &plain)] {
+            let found = scan_as(spec, one(entry.clone()), &["hi", text], None)?.active;
+            ensure!(found.is_empty() != expected, "{spec}: {entry} in {text:?}: {found:?}");
+        }
+    }
+    // Its other ways with second keys, and its own place for case.
+    let logic = |logic: u64| {
+        let entry = json!({ "keys": ["a"], "secondary_keys": ["", "y", "z"], "selective": true, "use_regex": true });
+        let mut entry = one(entry);
+        entry["entries"][0]["extensions"] = json!({ "selectiveLogic": logic, "case_sensitive": true });
+        entry
+    };
+    for (n, none, one_of, all) in
+        [(0, false, true, true), (1, true, true, false), (2, true, false, false), (3, false, false, true)]
+    {
+        for (text, expected) in [("a", none), ("a z", one_of), ("a z y", all), ("A z y", false)] {
+            ensure!(active(logic(n), &[text])?.is_empty() != expected, "{n}: {text}");
+        }
+    }
     Ok(())
 }
 

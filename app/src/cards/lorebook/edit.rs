@@ -5,6 +5,7 @@ mod tests;
 
 use serde_json::{Map, Value, json};
 
+use super::keys::is_sillytavern;
 use super::{Entry, texts};
 use crate::cards::card::{Card, Version};
 use crate::cards::limits;
@@ -60,7 +61,7 @@ pub enum EntryFlag {
     Selective,
     /// Whether its keys mind case.
     CaseSensitive,
-    /// Whether its keys are patterns; V3's.
+    /// Whether all of its keys are patterns; V3's.
     Regex,
 }
 
@@ -135,6 +136,7 @@ pub enum BookChange {
 pub struct EntryJson<'a> {
     map: &'a Map<String, Value>,
     index: usize,
+    version: Version,
 }
 
 impl EntryJson<'_> {
@@ -153,9 +155,14 @@ impl EntryJson<'_> {
         super::text(self.map, "position") == "before_char"
     }
 
+    /// Whether [`EntryFlag::Regex`] alters how it takes part: not where SillyTavern made it, whose keys say so each for itself.
+    pub fn has_regex_flag(&self) -> bool {
+        !is_sillytavern(self.map)
+    }
+
     /// The entry as it takes part: with its name, its defaults, and its decorators off its content.
     pub fn read(&self) -> Entry {
-        Entry::read(self.map, self.index)
+        Entry::read(self.map, self.index, self.version)
     }
 
     /// Whether one of its texts or keys has `part` in it, which is in lower case.
@@ -170,12 +177,10 @@ impl EntryJson<'_> {
 }
 
 impl Entry {
-    /// Why the entry's patterns match nothing, in a clause; None when they are fine, and where it has none.
+    /// Why one of the entry's patterns matches nothing, in a clause; None when they are fine, and where it has none.
     pub fn problem(&self, char: &str, user: &str) -> Option<String> {
-        if !self.use_regex {
-            return None;
-        }
-        self.patterns(&Values { char, user, ..Values::default() }).err()
+        let mut left = limits::PATTERNS;
+        self.compile(&Values { char, user, ..Values::default() }, &mut left).1.into_iter().next()
     }
 }
 
@@ -188,7 +193,7 @@ impl Card {
     /// The entry at a place of the lorebook's list; None where there is none, or what is no object.
     pub fn entry(&self, index: usize) -> Option<EntryJson<'_>> {
         let map = entries(self)?.get(index)?.as_object()?;
-        Some(EntryJson { map, index })
+        Some(EntryJson { map, index, version: self.version() })
     }
 
     /// Whether its lorebook can be changed: there is none, or one that is a book with a list of entries.

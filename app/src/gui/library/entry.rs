@@ -45,6 +45,9 @@ pub(super) fn ui(
             (EntryFlag::Constant, read.constant, "library-entry-constant", "library-entry-constant-hint"),
             (EntryFlag::Selective, read.selective, "library-entry-selective", "library-entry-selective-hint"),
         ] {
+            if flag == EntryFlag::Regex && !json.has_regex_flag() {
+                continue;
+            }
             let mut on = on;
             if ui.checkbox(&mut on, t.get(key)).on_hover_text(t.get(hint)).changed() {
                 change = Some(EntryChange::Flag(flag, on));

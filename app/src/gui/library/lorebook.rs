@@ -166,7 +166,7 @@ impl LoreView {
                     changes.push(BookChange::Entry(index, EntryChange::Flag(EntryFlag::Enabled, enabled)));
                 }
                 let text = match &read {
-                    Some(entry) if entry.constant && !entry.use_regex => format!("{name} · ∞"),
+                    Some(entry) if entry.constant => format!("{name} · ∞"),
                     Some(entry) => format!("{name} · {}", entry.keys.join(", ")),
                     None => name.clone(),
                 };

@@ -1,0 +1,225 @@
+//! An entry's keys: texts, and patterns.
+
+use std::time::{Duration, Instant};
+
+use regex::Regex;
+use serde_json::{Map, Value};
+
+use super::Entry;
+use super::texts::Stretch;
+use crate::cards::macros::Values;
+use crate::cards::{limits, pattern};
+
+/// What SillyTavern writes into the extensions of each entry, and nobody else.
+const SILLYTAVERN: [&str; 4] = ["selectiveLogic", "exclude_recursion", "display_index", "useProbability"];
+
+/// What an entry asks of its second keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Second {
+    /// One must be found.
+    #[default]
+    Any,
+    /// All must be found.
+    All,
+    /// None may be found.
+    NotAny,
+    /// One must be missing.
+    NotAll,
+}
+
+fn extension<'a>(map: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
+    map.get("extensions")?.get(key)
+}
+
+/// Whether SillyTavern made the entry. Such ones say that all of their keys are patterns, and mean those that are written as such.
+pub(super) fn is_sillytavern(map: &Map<String, Value>) -> bool {
+    SILLYTAVERN.iter().any(|key| extension(map, key).is_some())
+}
+
+/// Whether keys mind case; SillyTavern says so in its own place.
+pub(super) fn minds_case(map: &Map<String, Value>) -> bool {
+    let own = map.get("case_sensitive").and_then(Value::as_bool);
+    own.or_else(|| extension(map, "case_sensitive")?.as_bool()).unwrap_or(false)
+}
+
+impl Second {
+    /// By SillyTavern's numbers; the format has the first alone.
+    pub(super) fn of(map: &Map<String, Value>) -> Self {
+        match extension(map, "selectiveLogic").and_then(Value::as_u64) {
+            Some(1) => Self::NotAll,
+            Some(2) => Self::NotAny,
+            Some(3) => Self::All,
+            _ => Self::Any,
+        }
+    }
+}
+
+/// A key, as it is looked for.
+enum Key {
+    Text,
+    Pattern(Regex),
+    /// It matches nothing: it is refused, or one too many.
+    Nothing,
+}
+
+/// The keys of an entry, in their order; no list where all are texts.
+#[derive(Default)]
+pub(super) struct Keys {
+    primary: Vec<Key>,
+    secondary: Vec<Key>,
+}
+
+impl Entry {
+    /// Compiles the patterns among the keys, with names filled in; each takes one from `left`. With them, why some match nothing, in a
+    /// clause each.
+    pub(super) fn compile(&self, values: &Values<'_>, left: &mut usize) -> (Keys, Vec<String>) {
+        let is_pattern = |key: &String| !key.trim().is_empty() && (self.use_regex || pattern::is_delimited(key.trim()));
+        let (mut refused, mut missed) = (Vec::new(), false);
+        let mut compile = |list: &[String]| {
+            if !list.iter().any(is_pattern) {
+                return Vec::new();
+            }
+            let (char, user) = (regex::escape(values.char), regex::escape(values.user));
+            let values = Values { char: &char, user: &user, ..*values };
+            let compiled = list.iter().map(|key| {
+                if !is_pattern(key) {
+                    return Key::Text;
+                }
+                let Some(rest) = left.checked_sub(1) else {
+                    missed = true;
+                    return Key::Nothing;
+                };
+                *left = rest;
+                // Before names are filled in, too: a key can be as long as the file.
+                let key = key.trim();
+                let pattern =
+                    pattern::within(key).and_then(|key| pattern::compile(&values.expand(key), self.case_sensitive));
+                pattern.map(Key::Pattern).unwrap_or_else(|reason| {
+                    let key: String = key.chars().take(80).collect();
+                    refused.push(format!("the pattern {key:?} matches nothing: {reason}"));
+                    Key::Nothing
+                })
+            });
+            compiled.collect()
+        };
+        let mut keys = Keys { primary: compile(&self.keys), secondary: Vec::new() };
+        if self.selective {
+            keys.secondary = compile(&self.secondary_keys);
+        }
+        // V3: where all are patterns, none matches when one is wrong.
+        if self.use_regex && !refused.is_empty() {
+            keys.primary = self.keys.iter().map(|_| Key::Nothing).collect();
+        }
+        if missed {
+            let most = limits::PATTERNS;
+            refused.push(format!("the book has more than {most} patterns, and those behind match nothing"));
+        }
+        (keys, refused)
+    }
+}
+
+/// Holds keys against texts, until it is too late.
+pub(super) struct Matcher<'a> {
+    values: Values<'a>,
+    deadline: Instant,
+    /// Something was not looked for.
+    pub(super) late: bool,
+}
+
+/// Where a key was found: its place in the entry's list, and that of the text.
+type Found = (usize, usize);
+
+impl<'a> Matcher<'a> {
+    /// Looks for keys for `ms` milliseconds.
+    pub(super) fn new(values: Values<'a>, ms: u64) -> Self {
+        Self { values, deadline: Instant::now() + Duration::from_millis(ms), late: false }
+    }
+
+    fn is_late(&mut self) -> bool {
+        self.late = self.late || Instant::now() >= self.deadline;
+        self.late
+    }
+
+    /// The first of `list` that is in one of `texts`.
+    fn find(&mut self, list: &[String], keys: &[Key], case_sensitive: bool, texts: &[Stretch<'_>]) -> Option<Found> {
+        for (index, text) in list.iter().enumerate() {
+            if self.is_late() {
+                return None;
+            }
+            let at = match keys.get(index).unwrap_or(&Key::Text) {
+                Key::Text => self.find_text(text, case_sensitive, texts),
+                Key::Pattern(pattern) => texts.iter().position(|text| pattern.is_match(text.plain)),
+                Key::Nothing => None,
+            };
+            if let Some(at) = at {
+                return Some((index, at));
+            }
+        }
+        None
+    }
+
+    fn find_text(&self, key: &str, case_sensitive: bool, texts: &[Stretch<'_>]) -> Option<usize> {
+        // What is longer than the text is not in it.
+        if key.len() > limits::KEY_BYTES {
+            return None;
+        }
+        let key = self.values.expand(key.trim());
+        if key.is_empty() {
+            return None;
+        }
+        match case_sensitive {
+            true => texts.iter().position(|text| text.plain.contains(&key)),
+            false => {
+                let lower = key.to_lowercase();
+                texts.iter().position(|text| text.lower.contains(&lower))
+            }
+        }
+    }
+
+    /// Why an entry matches, by its keys: the key, the second key, and the text that has the key.
+    pub(super) fn by_keys(
+        &mut self,
+        entry: &Entry,
+        keys: &Keys,
+        texts: &[Stretch<'_>],
+    ) -> Option<(String, Option<String>, usize)> {
+        let (key, at) = self.find(&entry.keys, &keys.primary, entry.case_sensitive, texts)?;
+        let secondary = self.by_second(entry, keys, texts)?;
+        Some((entry.keys[key].clone(), secondary, at))
+    }
+
+    /// The second key, if one has to be there; None when the second keys forbid the entry.
+    fn by_second(&mut self, entry: &Entry, keys: &Keys, texts: &[Stretch<'_>]) -> Option<Option<String>> {
+        let list = &entry.secondary_keys;
+        if !entry.selective || list.iter().all(|key| key.trim().is_empty()) {
+            return Some(None);
+        }
+        let sensitive = entry.case_sensitive;
+        let found = match entry.second {
+            Second::Any | Second::NotAny => self.find(list, &keys.secondary, sensitive, texts).map(|(at, _)| at),
+            Second::All | Second::NotAll => {
+                let all = (0..list.len()).filter(|&at| !list[at].trim().is_empty()).all(|at| {
+                    let key = keys.secondary.get(at..=at).unwrap_or_default();
+                    self.find(&list[at..=at], key, sensitive, texts).is_some()
+                });
+                all.then_some(0)
+            }
+        };
+        match entry.second {
+            Second::Any | Second::All => found.map(|at| Some(list[at].clone())),
+            // What was not looked for is not known to be missing.
+            Second::NotAny | Second::NotAll => (found.is_none() && !self.late).then_some(None),
+        }
+    }
+
+    /// What decorators ask of the keys besides.
+    pub(super) fn others_allow(&mut self, entry: &Entry, texts: &[Stretch<'_>]) -> bool {
+        // V3: with patterns these fields are passed over.
+        if entry.use_regex {
+            return true;
+        }
+        let sensitive = entry.case_sensitive;
+        let all = entry.decorators.additional_keys.iter().all(|keys| self.find(keys, &[], sensitive, texts).is_some());
+        all && self.find(&entry.decorators.exclude_keys, &[], sensitive, texts).is_none()
+    }
+}
