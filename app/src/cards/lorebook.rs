@@ -184,6 +184,11 @@ impl Lorebook {
             entries: Vec::new(),
         })
     }
+
+    /// How many of the newest messages are looked through for an entry's keys.
+    fn depth_of(&self, entry: &Entry) -> usize {
+        entry.decorators.scan_depth.unwrap_or(self.scan_depth)
+    }
 }
 
 impl Entry {

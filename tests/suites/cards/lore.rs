@@ -179,6 +179,24 @@ fn budget() -> Outcome {
     ensure!(five.dropped.iter().map(|e| e.content.as_str()).collect::<Vec<_>>() == ["first gone", "c c"]);
     let none = run(0)?;
     ensure!(none.active.is_empty() && none.dropped.len() == 5 && none.tokens == 0 && none.budget == 0);
+    // One that can never fit takes nobody with it, whatever its priority.
+    let large = [entry("l l l l l l", 1, Some(99)), entry("a a", 2, Some(2)), entry("b b", 3, Some(1))];
+    let account = scan(json!({ "token_budget": 5, "entries": large }), &["k"], None)?;
+    ensure!(contents(&account) == ["a a", "b b"] && account.tokens == 4, "{account:?}");
+    ensure!(account.dropped.len() == 1 && account.dropped[0].content == "l l l l l l");
+    // What is dropped brings in nobody, and what it would have brought in takes no room.
+    let chain = |priority: u64| {
+        json!({ "token_budget": 4, "recursive_scanning": true, "entries": [
+            { "keys": ["k"], "content": "to second now", "insertion_order": 1, "priority": priority },
+            { "keys": ["second"], "content": "to third", "insertion_order": 2, "priority": 5 },
+            { "keys": ["third"], "content": "never", "insertion_order": 3, "priority": 9 },
+            { "keys": ["k"], "content": "own words", "insertion_order": 4, "priority": 4 },
+        ] })
+    };
+    let account = scan(chain(1), &["k"], None)?;
+    ensure!(contents(&account) == ["own words"] && account.dropped.len() == 1, "{account:?}");
+    let account = scan(chain(7), &["k"], None)?;
+    ensure!(contents(&account) == ["to second now"] && account.dropped.len() == 2, "{account:?}");
     // Without priorities the order decides what goes.
     let plain = json!({ "token_budget": 2, "entries": [entry("low low", 1, None), entry("high high", 2, None)] });
     ensure!(active(plain, &["k"])? == ["high high"]);

@@ -118,6 +118,23 @@ impl Entry {
     }
 }
 
+/// Why an entry matches.
+pub(super) enum Reason {
+    /// It always does.
+    Constant,
+    /// `@@activate`.
+    Decorator,
+    /// By its keys.
+    Key {
+        /// The key, as the card has it.
+        key: String,
+        /// The second key.
+        secondary: Option<String>,
+        /// The text that has the key.
+        text: usize,
+    },
+}
+
 /// Holds keys against texts, until it is too late.
 pub(super) struct Matcher<'a> {
     values: Values<'a>,
@@ -176,16 +193,20 @@ impl<'a> Matcher<'a> {
         }
     }
 
-    /// Why an entry matches, by its keys: the key, the second key, and the text that has the key.
-    pub(super) fn by_keys(
-        &mut self,
-        entry: &Entry,
-        keys: &Keys,
-        texts: &[Stretch<'_>],
-    ) -> Option<(String, Option<String>, usize)> {
-        let (key, at) = self.find(&entry.keys, &keys.primary, entry.case_sensitive, texts)?;
+    /// Why an entry matches `texts`, if it does.
+    pub(super) fn why(&mut self, entry: &Entry, keys: &Keys, texts: &[Stretch<'_>]) -> Option<Reason> {
+        if entry.decorators.activate {
+            return Some(Reason::Decorator);
+        }
+        if entry.decorators.dont_activate || !self.others_allow(entry, texts) {
+            return None;
+        }
+        if entry.constant {
+            return Some(Reason::Constant);
+        }
+        let (key, text) = self.find(&entry.keys, &keys.primary, entry.case_sensitive, texts)?;
         let secondary = self.by_second(entry, keys, texts)?;
-        Some((entry.keys[key].clone(), secondary, at))
+        Some(Reason::Key { key: entry.keys[key].clone(), secondary, text })
     }
 
     /// The second key, if one has to be there; None when the second keys forbid the entry.
@@ -213,7 +234,7 @@ impl<'a> Matcher<'a> {
     }
 
     /// What decorators ask of the keys besides.
-    pub(super) fn others_allow(&mut self, entry: &Entry, texts: &[Stretch<'_>]) -> bool {
+    fn others_allow(&mut self, entry: &Entry, texts: &[Stretch<'_>]) -> bool {
         // V3: with patterns these fields are passed over.
         if entry.use_regex {
             return true;

@@ -1,8 +1,9 @@
 //! Which entries take part.
 
 use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
 
-use super::keys::{Keys, Matcher};
+use super::keys::{Keys, Matcher, Reason};
 use super::texts::{Both, Recent};
 use super::{Activated, Entry, LoreAccount, Lorebook, Why};
 use crate::cards::limits;
@@ -57,60 +58,99 @@ impl Notes {
     }
 }
 
-/// The entries of `book` that take part, and those that the budget left out.
+/// How often the book is gone through anew because an entry that brought in others was dropped.
+const PASSES: usize = 8;
+
+/// The entries of `book` that take part, and those that the budget left out: these bring in no others.
 ///
 /// What is looked through and for how long is bounded ([`limits`]); what was not found by then does not match, and a note says so.
 pub fn activate(book: &Lorebook, scan: &Scan<'_>) -> LoreAccount {
     let mut notes = Notes::default();
     let keys = compile(book, scan, &mut notes);
-    let mut matcher = Matcher::new(scan.values, limits::SCAN_MS);
+    let matcher = Matcher::new(scan.values, limits::SCAN_MS);
     let recent = Recent::new(scan.messages, limits::SCAN_BYTES);
-    let mut why: Vec<Option<Why>> = vec![None; book.entries.len()];
-    // What active entries say, for others: the entry, and its text.
-    let mut said: Vec<(usize, Both)> = Vec::new();
-    let mut said_bytes = 0;
-    for round in 0..=ROUNDS {
-        let mut fresh = Vec::new();
-        for (index, entry) in book.entries.iter().enumerate() {
-            if why[index].is_some() || !may_match(entry, scan) {
-                continue;
-            }
-            let depth = entry.decorators.scan_depth.unwrap_or(book.scan_depth);
-            let mut texts = vec![recent.window(scan.messages.len(), depth)];
-            texts.extend(said.iter().map(|(_, both)| both.whole()));
-            let reason = if entry.decorators.activate {
-                Some(Why::Decorator)
-            } else if entry.decorators.dont_activate || !matcher.others_allow(entry, &texts) {
-                None
-            } else if entry.constant {
-                Some(Why::Constant)
-            } else {
-                matcher.by_keys(entry, &keys[index], &texts).map(|(key, secondary, at)| match at.checked_sub(1) {
-                    None => Why::Key { key, secondary },
-                    Some(other) => Why::Entry { key, entry: book.entries[said[other].0].name.clone() },
-                })
-            };
-            if reason.is_some() {
-                why[index] = reason;
-                fresh.push(index);
-            }
+    let mut pass = Pass { book, scan, keys, matcher, recent, silent: vec![false; book.entries.len()] };
+    let mut tokens = HashMap::new();
+    let mut passes = 1;
+    let mut account = loop {
+        let (why, speakers) = pass.run();
+        let account = account(book, scan, why, &mut tokens);
+        let mut dropped =
+            account.dropped.iter().map(|entry| entry.index).filter(|index| speakers.contains(index)).peekable();
+        if dropped.peek().is_none() || passes == PASSES || pass.matcher.late {
+            break account;
         }
-        if fresh.is_empty() || !book.recursive_scanning || round == ROUNDS {
-            break;
-        }
-        for index in fresh {
-            let values = Values { scan: true, ..scan.values };
-            let content = values.expand(&book.entries[index].content);
-            if said_bytes + content.len() <= limits::SCAN_BYTES {
-                said_bytes += content.len();
-                said.push((index, Both::of(&content)));
-            }
+        dropped.for_each(|index| pass.silent[index] = true);
+        passes += 1;
+    };
+    for found in account.active.iter().chain(&account.dropped) {
+        let entry = &book.entries[found.index];
+        for clause in entry.shortfalls() {
+            notes.add(entry, &clause);
         }
     }
-    if matcher.late {
+    if pass.matcher.late {
         notes.say(format!("The lorebook's keys took longer than {} ms: some were not looked for.", limits::SCAN_MS));
     }
-    account(book, scan, why, notes)
+    account.notes = notes.finish();
+    account
+}
+
+/// The book, gone through from its first entry to what the last ones bring in.
+struct Pass<'a> {
+    book: &'a Lorebook,
+    scan: &'a Scan<'a>,
+    keys: Vec<Keys>,
+    matcher: Matcher<'a>,
+    recent: Recent,
+    /// Entries that bring in no others.
+    silent: Vec<bool>,
+}
+
+impl Pass<'_> {
+    /// Why each entry takes part, and those that brought in others.
+    fn run(&mut self) -> (Vec<Option<Why>>, HashSet<usize>) {
+        let (book, scan) = (self.book, self.scan);
+        let mut why: Vec<Option<Why>> = vec![None; book.entries.len()];
+        let mut speakers = HashSet::new();
+        // What active entries say, for others: the entry, and its text.
+        let mut said: Vec<(usize, Both)> = Vec::new();
+        let mut said_bytes = 0;
+        for round in 0..=ROUNDS {
+            let mut fresh = Vec::new();
+            for (index, entry) in book.entries.iter().enumerate() {
+                if why[index].is_some() || !may_match(entry, scan) {
+                    continue;
+                }
+                let mut texts = vec![self.recent.window(scan.messages.len(), book.depth_of(entry))];
+                texts.extend(said.iter().map(|(_, both)| both.whole()));
+                let Some(reason) = self.matcher.why(entry, &self.keys[index], &texts) else { continue };
+                why[index] = Some(match reason {
+                    Reason::Constant => Why::Constant,
+                    Reason::Decorator => Why::Decorator,
+                    Reason::Key { key, secondary, text: 0 } => Why::Key { key, secondary },
+                    Reason::Key { key, text, .. } => {
+                        let speaker = said[text - 1].0;
+                        speakers.insert(speaker);
+                        Why::Entry { key, entry: book.entries[speaker].name.clone() }
+                    }
+                });
+                fresh.push(index);
+            }
+            if fresh.is_empty() || !book.recursive_scanning || round == ROUNDS {
+                break;
+            }
+            for index in fresh.into_iter().filter(|index| !self.silent[*index]) {
+                let values = Values { scan: true, ..scan.values };
+                let content = values.expand(&book.entries[index].content);
+                if said_bytes + content.len() <= limits::SCAN_BYTES {
+                    said_bytes += content.len();
+                    said.push((index, Both::of(&content)));
+                }
+            }
+        }
+        (why, speakers)
+    }
 }
 
 /// What an entry asks for besides keys.
@@ -137,23 +177,22 @@ fn compile(book: &Lorebook, scan: &Scan<'_>, notes: &mut Notes) -> Vec<Keys> {
     compiled.collect()
 }
 
-/// Counts what matched, and drops what the budget has no room for.
-fn account(book: &Lorebook, scan: &Scan<'_>, why: Vec<Option<Why>>, mut notes: Notes) -> LoreAccount {
+/// Counts what matched, each entry once in `known`, and drops what the budget has no room for.
+fn account(book: &Lorebook, scan: &Scan<'_>, why: Vec<Option<Why>>, known: &mut HashMap<usize, usize>) -> LoreAccount {
     let budget = scan.limit.map_or(book.token_budget, |limit| limit.min(book.token_budget));
     let mut matched = Vec::new();
     for (index, why) in why.into_iter().enumerate() {
         let Some(why) = why else { continue };
         let entry = &book.entries[index];
-        for clause in entry.shortfalls() {
-            notes.add(entry, &clause);
-        }
         let content = scan.values.expand(&entry.content).trim().to_owned();
         if content.is_empty() {
             continue;
         }
-        let tokens = (scan.count)(&content);
+        let tokens = *known.entry(index).or_insert_with(|| (scan.count)(&content));
         matched.push(Activated { index, name: entry.name.clone(), content, tokens, place: entry.place, why });
     }
+    // What can never fit goes first, whatever its priority: it would take all others with it.
+    let (mut matched, mut dropped): (Vec<_>, Vec<_>) = matched.into_iter().partition(|entry| entry.tokens <= budget);
     let compare = |a: f64, b: f64| a.partial_cmp(&b).unwrap_or(Ordering::Equal);
     // The first to go last.
     matched.sort_by(|a, b| {
@@ -162,7 +201,6 @@ fn account(book: &Lorebook, scan: &Scan<'_>, why: Vec<Option<Why>>, mut notes: N
         last.then(compare(y.priority, x.priority)).then(a.index.cmp(&b.index))
     });
     let mut tokens: usize = matched.iter().map(|entry| entry.tokens).sum();
-    let mut dropped = Vec::new();
     while tokens > budget
         && let Some(last) = matched.pop()
     {
@@ -173,13 +211,6 @@ fn account(book: &Lorebook, scan: &Scan<'_>, why: Vec<Option<Why>>, mut notes: N
         let (x, y) = (&book.entries[a.index], &book.entries[b.index]);
         a.place.cmp(&b.place).then(compare(x.order, y.order)).then(a.index.cmp(&b.index))
     });
-    LoreAccount {
-        book: book.name.clone(),
-        entries: book.entries.len(),
-        active: matched,
-        dropped,
-        tokens,
-        budget,
-        notes: notes.finish(),
-    }
+    let (book, entries) = (book.name.clone(), book.entries.len());
+    LoreAccount { book, entries, active: matched, dropped, tokens, budget, notes: Vec::new() }
 }
