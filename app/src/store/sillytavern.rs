@@ -119,7 +119,9 @@ impl Reader {
         let is_true = |key: &str| fields.get(key).and_then(Value::as_bool).unwrap_or(false);
         let role = if is_true("is_user") { Role::User } else { Role::Assistant };
         let hidden = is_true("is_system");
-        let name = fields.get("name").and_then(Value::as_str).filter(|name| !name.is_empty()).map(str::to_owned);
+        // A user's name stands in no prompt here: it stays with what is kept.
+        let name = fields.get("name").and_then(Value::as_str).filter(|name| !name.is_empty() && role != Role::User);
+        let name = name.map(str::to_owned);
         let created = date(fields.get("send_date"));
         self.undated += usize::from(created.is_none());
         let created_ms = created.unwrap_or_else(now_ms);
@@ -221,6 +223,10 @@ mod tests {
         assert_eq!((path[3].content.as_str(), path[3].hidden(), path[2].hidden()), ("a notice", true, false));
         assert_eq!(notes, ["1 messages had no date that could be read; they are dated now"]);
         assert_eq!(path[0].extra["sillytavern"]["extra"]["gen_id"], 7);
+        // The user is called nothing in the prompt, or `User:` would be followed by a name; the name stays.
+        let named: Vec<_> = path.iter().map(|node| node.name.as_deref()).collect();
+        assert_eq!(named, [Some("Seraphina"), None, Some("Seraphina"), Some("System")]);
+        assert_eq!(path[1].extra["sillytavern"]["name"], "Ann");
         let two = &path[2].extra["sillytavern"];
         assert_eq!((&two["title"], &two["swipe_info"]["extra"]["model"]), (&json!("kept"), &json!("b")));
         let one = tree.node(tree.children(Some(path[1].id))[0]).unwrap();
