@@ -56,9 +56,8 @@ const NAME_CHARS: usize = 64;
 /// Puts `cast` and `messages` into the builder's form. `system` is the user's own: knowledge, sources, keywords. Examples take
 /// `example_budget` tokens at most, each whole or not at all; `count` counts a text's tokens.
 ///
-/// When the last message is a reply of another character than the speaker, a line of the user is added that says that the
-/// speaker goes on ([`goes_on`]), since the format answers users alone; a note says so. When it is the speaker's own it stays the last:
-/// the reply to go on with.
+/// `messages` end with the user's, which is the one to answer, or with the reply that is to go on. The format answers users alone:
+/// where the speaker answers another character's reply, the caller puts an empty message of the user's behind it.
 pub fn compose(
     cast: &Cast<'_>,
     system: &System,
@@ -90,21 +89,10 @@ pub fn compose(
     notes.extend(lore.notes.iter().cloned());
     let (examples, examples_kept, examples_dropped) = examples(card, &values, example_budget, count);
     let description = description(cast, card, &values, &lore, &examples);
-    let mut messages = messages;
-    if waits_for_nobody(&messages, &names, &name, card) {
-        let line = goes_on(&name, cast.language);
-        notes.push(format!("{name} answers another character: the line of the user {line:?} was added to the prompt."));
-        messages.push(Message::user(line));
-    }
     let character = Character { name, description, force_name };
     let conversation =
         Conversation { system: system.clone(), character: Some(character), messages, language: cast.language };
     Composition { conversation, names, lore, examples_kept, examples_dropped, notes }
-}
-
-/// What the user says so that a character goes on without the user, in the chat's language.
-pub fn goes_on(name: &str, language: Language) -> String {
-    Word::GoesOn.with(language, name)
 }
 
 /// What a character can begin a chat with, macros expanded: the first message and its alternatives. Empty ones are left out.
@@ -176,15 +164,6 @@ fn mended(mut messages: Vec<Message>, notes: &mut Vec<String>) -> Vec<Message> {
         }
     }
     messages
-}
-
-/// Whether the last message is another character's reply.
-fn waits_for_nobody(messages: &[Message], names: &[String], speaker: &str, card: &Card) -> bool {
-    let Some(last) = messages.last().filter(|last| last.role == Role::Assistant) else { return false };
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let own = [speaker.to_lowercase(), mend_name(card.name()).to_lowercase()];
-    let who = last.name.clone().or_else(|| parse_reply(&last.content, &names).0);
-    who.is_some_and(|who| !own.contains(&who.to_lowercase()))
 }
 
 /// The greeting that the talk began with, in the card's count.

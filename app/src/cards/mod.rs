@@ -27,7 +27,7 @@ mod words;
 
 pub use card::{AssetLink, Card, List, Text, Version};
 pub use charx::Asset;
-pub use compose::{Cast, Composition, compose, goes_on, greetings, group_greetings, mend_name};
+pub use compose::{Cast, Composition, compose, greetings, group_greetings, mend_name};
 pub use error::CardError;
 pub use lorebook::{Activated, LoreAccount, Lorebook, Place, Why};
 pub use picture::{Format as PictureFormat, Size as PictureSize, portrait as check_portrait, size as picture_size};

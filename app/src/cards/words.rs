@@ -13,11 +13,9 @@ pub(super) enum Word {
     Others,
     /// In front of example conversations.
     Examples,
-    /// What the user says when a character is to go on without the user.
-    GoesOn,
 }
 
-const WORDS: [[&str; 6]; 5] = [
+const WORDS: [[&str; 6]; 4] = [
     ["Personality: ", "性格：", "個性：", "性格：", "性格：", "Persönlichkeit: "],
     ["Scenario: ", "场景：", "場景：", "場景：", "場面：", "Szenario: "],
     [
@@ -36,14 +34,6 @@ const WORDS: [[&str; 6]; 5] = [
         "{name} の話し方：",
         "So spricht {name}:",
     ],
-    [
-        "({name} goes on.)",
-        "（轮到 {name} 继续。）",
-        "（輪到 {name} 繼續。）",
-        "（輪到 {name} 繼續。）",
-        "（{name} が続けます。）",
-        "({name} macht weiter.)",
-    ],
 ];
 
 impl Word {
@@ -59,11 +49,11 @@ mod tests {
 
     #[test]
     fn none_is_missing() {
-        for (row, named) in WORDS.iter().zip([false, false, false, true, true]) {
+        for (row, named) in WORDS.iter().zip([false, false, false, true]) {
             for (language, word) in Language::ALL.into_iter().zip(row) {
                 assert!(!word.is_empty() && word.contains("{name}") == named, "{word} in {language}");
             }
         }
-        assert_eq!(Word::GoesOn.with(Language::De, "{name}"), "({name} macht weiter.)");
+        assert_eq!(Word::Examples.with(Language::De, "{name}"), "So spricht {name}:");
     }
 }

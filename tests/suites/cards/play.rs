@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
-use guanaco::cards::{Card, Cast, Composition, List, Text, compose, goes_on, greetings, group_greetings, mend_name};
+use guanaco::cards::{Card, Cast, Composition, List, Text, compose, greetings, group_greetings, mend_name};
 use guanaco_engine::prompt::{self, BuildOptions, Language, Message, Role, System, parse_reply};
 use guanaco_tests::{Outcome, Suite};
 use serde_json::json;
@@ -95,12 +95,12 @@ fn several() -> Outcome {
     let mut mia = Card::from_entry("Mia", &"Mia sings. ".repeat(80));
     mia.set_text(Text::SystemPrompt, "only for Mia");
     let cards = [full()?, Card::from_traits("Rolf", &["grumpy"]), mia].map(Arc::new);
-    let messages = vec![Message::user("Hello, all"), reply("Ava", "Ahoy!"), reply("Rolf", "Hm.")];
+    let replies = [Message::user("Hello, all"), reply("Ava", "Ahoy!"), reply("Rolf", "Hm.")];
+    let mut messages = replies.to_vec();
+    messages.push(Message::user(""));
     for language in Language::ALL {
         let composed = compose(&cast(&cards, 2, language), &System::default(), messages.clone(), 0, &words, true);
-        let last = composed.conversation.messages.last().context("no message")?;
-        ensure!(last.role == Role::User && last.content == goes_on("Mia", language) && last.content.contains("Mia"));
-        ensure!(composed.notes.len() == 1 && composed.notes[0].contains(&last.content), "{:?}", composed.notes);
+        ensure!(composed.conversation.messages == messages && composed.notes.is_empty(), "{:?}", composed.notes);
         let prompt = built(&composed)?;
         ensure!(prompt.reply_prefix.as_deref() == Some("Mia:"));
         ensure!(prompt.text.contains("Assistant: Ava: Ahoy!\nAssistant: Rolf: Hm.\n"), "{}", prompt.text);
@@ -112,14 +112,12 @@ fn several() -> Outcome {
     let description = &composed.conversation.character.as_ref().context("nobody")?.description;
     ensure!(!description.contains("only for Mia") && description.len() < 900, "{description}");
     ensure!(parse_reply("mia: La!", &names) == (Some("Mia".into()), "La!".into()));
-    // The speaker's own reply stays: it is the one to go on with.
-    let own = compose(&cast(&cards, 1, Language::En), &System::default(), messages.clone(), 0, &words, true);
-    ensure!(own.conversation.messages == messages && own.notes.is_empty());
-    let unnamed = vec![Message::user("x"), Message::assistant("Ava Lee: ahoy")];
-    ensure!(
-        compose(&cast(&cards, 0, Language::En), &System::default(), unnamed.clone(), 0, &words, true).notes.is_empty()
-    );
-    ensure!(compose(&cast(&cards, 1, Language::En), &System::default(), unnamed, 0, &words, true).notes.len() == 1);
+    // A reply at the end stays there, whoever spoke: it is the one to go on with.
+    for speaker in 0..3 {
+        let whole =
+            compose(&cast(&cards, speaker, Language::En), &System::default(), replies.to_vec(), 0, &words, true);
+        ensure!(whole.conversation.messages == replies && whole.notes.is_empty());
+    }
     // Nobody there.
     let nobody = compose(&cast(&[], 0, Language::En), &System::default(), vec![Message::user("x")], 0, &words, true);
     ensure!(nobody.conversation.character.is_none() && built(&nobody)?.reply_prefix.is_none());
