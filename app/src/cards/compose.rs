@@ -10,6 +10,7 @@ use std::sync::Arc;
 use guanaco_engine::prompt::{Character, Conversation, Language, Message, Role, System, parse_reply};
 
 use super::card::{Card, List, Text};
+use super::limits;
 use super::lorebook::{self, LoreAccount, Lorebook, Place, Scan};
 use super::macros::Values;
 use super::words::Word;
@@ -172,10 +173,38 @@ fn greeting(card: &Card, messages: &[Message], cast: &Cast<'_>) -> Option<usize>
     let (called, name) = (mend_name(card.called()), mend_name(card.name()));
     // Where the name stands in the text, it is no part of the greeting.
     let (_, plain) = parse_reply(&first.content, &[&called, &name]);
-    let values = values(card, cast.user, cast.seed);
-    let all = std::iter::once(card.text(Text::FirstMessage)).chain(card.list(List::AlternateGreetings));
-    all.map(|text| values.expand(text))
-        .position(|text| text.trim() == first.content.trim() || text.trim() == plain.trim())
+    let said = [first.content.trim(), plain.trim()];
+    let all: Vec<&str> =
+        std::iter::once(card.text(Text::FirstMessage)).chain(card.list(List::AlternateGreetings)).collect();
+    let now = values(card, cast.user, cast.seed);
+    if let Some(index) = all.iter().position(|text| said.contains(&now.expand(text).trim())) {
+        return Some(index);
+    }
+    // The user had another name then: the greeting that says most besides it.
+    let open = values(card, OPEN, cast.seed);
+    let mut best = None;
+    for (index, text) in all.iter().enumerate() {
+        let text = open.expand(text);
+        let told = said.iter().filter_map(|said| told_to_another(text.trim(), said)).max();
+        if let Some(told) = told.filter(|told| best.is_none_or(|(most, _)| *told > most)) {
+            best = Some((told, index));
+        }
+    }
+    best.map(|(_, index)| index)
+}
+
+/// Stands for a user of any name: no text has it.
+const OPEN: &str = "\u{fdd0}";
+
+/// How many bytes of `said` are the greeting's own, when it is `greeting` with one name in place of each [`OPEN`].
+fn told_to_another(greeting: &str, said: &str) -> Option<usize> {
+    let names = greeting.matches(OPEN).count();
+    let own = greeting.len() - names * OPEN.len();
+    let length = said.len().checked_sub(own)?.checked_div(names)?;
+    let start = greeting.find(OPEN)?;
+    let name = said.get(start..start.checked_add(length)?)?;
+    let is_name = name.len() <= limits::NAME_CHARS && !name.contains('\n');
+    (own > 0 && is_name && greeting.replace(OPEN, name) == said).then_some(own)
 }
 
 /// The example conversations that fit, in their order.

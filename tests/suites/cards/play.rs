@@ -169,5 +169,23 @@ fn greeted() -> Outcome {
         let composed = compose(&cast(&cards, 0, Language::En), &System::default(), messages, 0, &words, true);
         ensure!(composed.lore.active.len() == active, "{first}");
     }
+    // The user had another name when the chat began.
+    let mut card = Card::clone(&cards[0]);
+    card.set_text(Text::FirstMessage, "{{user}}!");
+    card.set_list(List::AlternateGreetings, &["{{user}}, is it <USER>!", "Hi {{user}}, dear {{user}}", "{{user}}"]);
+    let cards = [Arc::new(card)];
+    for (first, active) in [
+        ("Bo!", 0),
+        ("Annegret!", 0),
+        ("Annegret, is it Annegret!", 1),
+        ("Ava: Annegret, is it Annegret!", 1),
+        ("Annegret, is it Berta!", 0),
+        ("Hi Ü, dear Ü", 0),
+        ("Bo, is it Bo!", 1),
+    ] {
+        let messages = vec![reply("Ava", first), Message::user("hello")];
+        let composed = compose(&cast(&cards, 0, Language::En), &System::default(), messages, 0, &words, true);
+        ensure!(composed.lore.active.len() == active, "{first}");
+    }
     Ok(())
 }
