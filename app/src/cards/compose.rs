@@ -80,9 +80,10 @@ pub fn compose(
     let lore = match Lorebook::of(card) {
         Some(book) => {
             let texts: Vec<&str> = messages.iter().map(|message| message.content.as_str()).collect();
-            let replies = messages.iter().filter(|message| message.role == Role::Assistant).count();
+            let is_reply = |index: &usize| messages[*index].role == Role::Assistant;
+            let answers: Vec<usize> = (0..messages.len()).filter(is_reply).collect();
             let greeting = greeting(card, &messages, cast);
-            let scan = Scan { messages: &texts, replies, greeting, values, limit: cast.lore_limit, count };
+            let scan = Scan { messages: &texts, answers: &answers, greeting, values, limit: cast.lore_limit, count };
             LoreAccount { book: card.name().to_owned(), ..lorebook::activate(&book, &scan) }
         }
         None => LoreAccount::default(),

@@ -14,6 +14,8 @@ pub struct Decorators {
     pub only_after: Option<usize>,
     /// Only when the number of replies is a multiple.
     pub only_every: Option<usize>,
+    /// What a match in an earlier prompt of the talk does.
+    pub after_match: Option<AfterMatch>,
     /// Only with that greeting: 0 is the first message.
     pub greeting: Option<usize>,
     /// How many messages are looked through, in place of the book's depth.
@@ -32,6 +34,15 @@ pub struct Decorators {
     pub ignored: Vec<String>,
 }
 
+/// What becomes of an entry once it matched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterMatch {
+    /// It matches in any case.
+    Keep,
+    /// It matches in no case.
+    Stop,
+}
+
 /// A place in the history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
@@ -42,11 +53,13 @@ pub enum Depth {
 }
 
 /// The decorators that are known, by name.
-pub const KNOWN: [&str; 12] = [
+pub const KNOWN: [&str; 14] = [
     "activate",
     "dont_activate",
     "activate_only_after",
     "activate_only_every",
+    "keep_activate_after_match",
+    "dont_activate_after_match",
     "is_greeting",
     "scan_depth",
     "ignore_on_max_context",
@@ -115,6 +128,8 @@ impl Decorators {
             "dont_activate" => self.dont_activate = true,
             "activate_only_after" => return set(&mut self.only_after, count),
             "activate_only_every" => return set(&mut self.only_every, count.filter(|&count| count > 0)),
+            "keep_activate_after_match" => self.after_match = self.after_match.or(Some(AfterMatch::Keep)),
+            "dont_activate_after_match" => self.after_match = self.after_match.or(Some(AfterMatch::Stop)),
             "is_greeting" => return set(&mut self.greeting, count),
             "scan_depth" => return set(&mut self.scan_depth, count),
             "ignore_on_max_context" => self.first_to_go = true,

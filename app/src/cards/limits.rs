@@ -36,6 +36,8 @@ pub const ZIP_SMALL: u64 = 1 << 20;
 pub const ZIP_NAME_BYTES: usize = 512;
 /// Bytes of the newest messages that are looked through for a lorebook's keys.
 pub const SCAN_BYTES: usize = 64 << 10;
+/// Bytes of the newest messages that are looked through for what matched in earlier prompts.
+pub const HISTORY_BYTES: usize = 256 << 10;
 /// Bytes of a plain key in a lorebook; longer ones match nothing.
 pub const KEY_BYTES: usize = SCAN_BYTES;
 /// Bytes of a pattern in a lorebook.
@@ -46,6 +48,8 @@ pub const PATTERNS: usize = 200;
 pub const PATTERN_MEMORY: usize = 256 << 10;
 /// How long the keys of a lorebook are looked for, in milliseconds; what was not found by then does not match.
 pub const SCAN_MS: u64 = 500;
+/// How long earlier prompts are looked through, in milliseconds; what was not found by then did not match.
+pub const HISTORY_MS: u64 = 200;
 /// Tokens of lore where the book sets no budget.
 pub const LORE_TOKENS: usize = 512;
 /// Messages that are looked through where the book sets no depth.

@@ -15,6 +15,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     suite.case("lore: depth, recursion and hidden keys", depth);
     suite.case("lore: order, budget and priority", budget);
     suite.case("lore: decorators", decorators);
+    suite.case("lore: what matched once stays, or stays away", after_match);
     suite.case("lore: hostile patterns and long texts end in time", in_time);
 }
 
@@ -31,8 +32,8 @@ fn scan_as(spec: &str, book: Value, messages: &[&str], greeting: Option<usize>) 
     let card = Card::from_json(&card.to_string())?;
     let Some(book) = Lorebook::of(&card) else { anyhow::bail!("no book") };
     let values = Values { char: "Ava", user: "Bo", ..Values::default() };
-    let replies = messages.len() / 2;
-    Ok(activate(&book, &Scan { messages, replies, greeting, values, limit: None, count: &words }))
+    let answers: Vec<usize> = (0..messages.len() / 2).map(|n| 2 * n + 1).collect();
+    Ok(activate(&book, &Scan { messages, answers: &answers, greeting, values, limit: None, count: &words }))
 }
 
 fn active(book: Value, messages: &[&str]) -> anyhow::Result<Vec<String>> {
@@ -244,6 +245,57 @@ fn decorators() -> Outcome {
     let account = scan(with("@@depth 2\n@@role assistant\n@@instruct_depth 4"), &messages, None)?;
     let notes = account.notes.join(" ");
     ensure!(notes.contains("inside of the history") && notes.contains("@@role") && notes.contains("@@instruct_depth"));
+    Ok(())
+}
+
+fn after_match() -> Outcome {
+    let talk = ["key", "reply", "b", "reply", "c", "reply", "d"];
+    let with = |lines: &str, more: Value| {
+        let mut entry = json!({ "keys": ["key"], "content": format!("{lines}\nx") });
+        entry.as_object_mut().into_iter().for_each(|entry| entry.extend(more.as_object().cloned().unwrap_or_default()));
+        let mut book = one(entry);
+        book["scan_depth"] = json!(2);
+        book
+    };
+    let (keep, stop) = ("@@keep_activate_after_match", "@@dont_activate_after_match");
+    let both = json!({ "secondary_keys": ["b"], "selective": true });
+    let constant = json!({ "constant": true });
+    for (lines, more, messages, expected) in [
+        (keep.to_owned(), json!({}), &talk[..], true),
+        (keep.to_owned(), json!({ "keys": ["d"] }), &talk, true),
+        (keep.to_owned(), json!({ "keys": ["z"] }), &talk, false),
+        (keep.to_owned(), json!({ "enabled": false }), &talk, false),
+        // Never both in one prompt.
+        (keep.to_owned(), both.clone(), &talk, false),
+        (format!("{keep}\n@@scan_depth 3"), both, &talk, true),
+        // There was one reply when the key was in the prompt, and no other greeting.
+        (format!("{keep}\n@@activate_only_after 0"), json!({}), &talk, true),
+        (format!("{keep}\n@@activate_only_after 1"), json!({}), &talk, false),
+        (format!("{keep}\n@@is_greeting 1"), json!({}), &talk, false),
+        (format!("{keep}\n@@exclude_keys KEY"), json!({}), &talk, false),
+        (stop.to_owned(), json!({}), &["key"], true),
+        (stop.to_owned(), json!({}), &["key", "reply", "key"], false),
+        (stop.to_owned(), json!({}), &["a", "reply", "key"], true),
+        // A reply that goes on has the prompt that it began with.
+        (stop.to_owned(), json!({}), &["key", "reply"], true),
+        (stop.to_owned(), constant.clone(), &["a"], true),
+        (stop.to_owned(), constant.clone(), &["a", "reply", "b"], false),
+        (format!("{keep}\n{stop}"), constant, &["a", "reply", "b"], true),
+    ] {
+        let account = scan(with(&lines, more.clone()), messages, Some(0))?;
+        ensure!(account.active.is_empty() != expected, "{lines} {more} {messages:?}: {account:?}");
+    }
+    let account = scan(with(keep, json!({})), &talk, None)?;
+    ensure!(account.active[0].why == Why::Key { key: "key".into(), secondary: None } && account.notes.is_empty());
+    // Many messages and entries end in time.
+    let entries: Vec<_> = (0..10_000)
+        .map(|n| json!({ "keys": [format!("k{n}"), ""], "content": format!("{}\nx", if n % 2 == 0 { keep } else { stop }) }))
+        .collect();
+    let messages = vec!["the same again"; 20_000];
+    let begun = Instant::now();
+    let account = scan(json!({ "entries": entries, "scan_depth": 10_000 }), &messages, None)?;
+    ensure!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+    ensure!(account.active.is_empty() && account.notes.iter().any(|note| note.contains("took longer")));
     Ok(())
 }
 

@@ -152,7 +152,7 @@ impl<'a> Matcher<'a> {
         Self { values, deadline: Instant::now() + Duration::from_millis(ms), late: false }
     }
 
-    fn is_late(&mut self) -> bool {
+    pub(super) fn is_late(&mut self) -> bool {
         self.late = self.late || Instant::now() >= self.deadline;
         self.late
     }
@@ -241,6 +241,7 @@ impl<'a> Matcher<'a> {
         }
         let sensitive = entry.case_sensitive;
         let all = entry.decorators.additional_keys.iter().all(|keys| self.find(keys, &[], sensitive, texts).is_some());
-        all && self.find(&entry.decorators.exclude_keys, &[], sensitive, texts).is_none()
+        let excluded = &entry.decorators.exclude_keys;
+        all && (excluded.is_empty() || self.find(excluded, &[], sensitive, texts).is_none() && !self.late)
     }
 }

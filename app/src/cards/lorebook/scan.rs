@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use super::keys::{Keys, Matcher, Reason};
 use super::texts::{Both, Recent};
 use super::{Activated, Entry, LoreAccount, Lorebook, Why};
+use crate::cards::decorators::AfterMatch;
 use crate::cards::limits;
 use crate::cards::macros::Values;
 
@@ -17,8 +18,8 @@ const ROUNDS: usize = 8;
 pub struct Scan<'a> {
     /// The texts of the messages, oldest first.
     pub messages: &'a [&'a str],
-    /// How many of them are replies.
-    pub replies: usize,
+    /// Which of them are replies, in order: what is in front of each was its prompt.
+    pub answers: &'a [usize],
     /// The greeting that the talk began with; None when it is not known.
     pub greeting: Option<usize>,
     /// What macros stand for.
@@ -69,7 +70,8 @@ pub fn activate(book: &Lorebook, scan: &Scan<'_>) -> LoreAccount {
     let keys = compile(book, scan, &mut notes);
     let matcher = Matcher::new(scan.values, limits::SCAN_MS);
     let recent = Recent::new(scan.messages, limits::SCAN_BYTES);
-    let mut pass = Pass { book, scan, keys, matcher, recent, silent: vec![false; book.entries.len()] };
+    let (earlier, mut late) = earlier(book, scan, &keys);
+    let mut pass = Pass { book, scan, keys, matcher, recent, earlier, silent: vec![false; book.entries.len()] };
     let mut tokens = HashMap::new();
     let mut passes = 1;
     let mut account = loop {
@@ -89,7 +91,8 @@ pub fn activate(book: &Lorebook, scan: &Scan<'_>) -> LoreAccount {
             notes.add(entry, &clause);
         }
     }
-    if pass.matcher.late {
+    late |= pass.matcher.late;
+    if late {
         notes.say(format!("The lorebook's keys took longer than {} ms: some were not looked for.", limits::SCAN_MS));
     }
     account.notes = notes.finish();
@@ -103,6 +106,8 @@ struct Pass<'a> {
     keys: Vec<Keys>,
     matcher: Matcher<'a>,
     recent: Recent,
+    /// Why entries matched in earlier prompts, where they ask for it.
+    earlier: Vec<Option<Why>>,
     /// Entries that bring in no others.
     silent: Vec<bool>,
 }
@@ -119,7 +124,17 @@ impl Pass<'_> {
         for round in 0..=ROUNDS {
             let mut fresh = Vec::new();
             for (index, entry) in book.entries.iter().enumerate() {
-                if why[index].is_some() || !may_match(entry, scan) {
+                if why[index].is_some() {
+                    continue;
+                }
+                if let Some(reason) = &self.earlier[index] {
+                    if entry.decorators.after_match == Some(AfterMatch::Keep) {
+                        why[index] = Some(reason.clone());
+                        fresh.push(index);
+                    }
+                    continue;
+                }
+                if !may_match(entry, scan, scan.answers.len()) {
                     continue;
                 }
                 let mut texts = vec![self.recent.window(scan.messages.len(), book.depth_of(entry))];
@@ -153,11 +168,46 @@ impl Pass<'_> {
     }
 }
 
-/// What an entry asks for besides keys.
-fn may_match(entry: &Entry, scan: &Scan<'_>) -> bool {
+/// Why entries that ask for it matched in the prompt of an earlier reply of the talk, by themselves: nothing is stored, the messages
+/// are gone through anew. The second is true when that took too long.
+fn earlier(book: &Lorebook, scan: &Scan<'_>, keys: &[Keys]) -> (Vec<Option<Why>>, bool) {
+    let mut found = vec![None; book.entries.len()];
+    let asks = |index: &usize| book.entries[*index].decorators.after_match.is_some();
+    let asking: Vec<usize> = (0..found.len()).filter(asks).collect();
+    if asking.is_empty() {
+        return (found, false);
+    }
+    let recent = Recent::new(scan.messages, limits::HISTORY_BYTES);
+    let mut matcher = Matcher::new(scan.values, limits::HISTORY_MS);
+    for (replies, &until) in scan.answers.iter().enumerate() {
+        // A greeting had no prompt, and a reply that goes on has the one that is being made.
+        if until == 0 || until + 1 >= scan.messages.len() {
+            continue;
+        }
+        for &index in &asking {
+            let entry = &book.entries[index];
+            if found[index].is_some() || !may_match(entry, scan, replies) {
+                continue;
+            }
+            if matcher.is_late() {
+                return (found, true);
+            }
+            let texts = [recent.window(until, book.depth_of(entry))];
+            found[index] = matcher.why(entry, &keys[index], &texts).map(|reason| match reason {
+                Reason::Constant => Why::Constant,
+                Reason::Decorator => Why::Decorator,
+                Reason::Key { key, secondary, .. } => Why::Key { key, secondary },
+            });
+        }
+    }
+    (found, matcher.late)
+}
+
+/// What an entry asks for besides keys, with so many replies.
+fn may_match(entry: &Entry, scan: &Scan<'_>, replies: usize) -> bool {
     let asked = &entry.decorators;
-    let holds = asked.only_after.is_none_or(|replies| scan.replies >= replies)
-        && asked.only_every.is_none_or(|every| scan.replies.is_multiple_of(every))
+    let holds = asked.only_after.is_none_or(|least| replies >= least)
+        && asked.only_every.is_none_or(|every| replies.is_multiple_of(every))
         && (asked.greeting.is_none() || scan.greeting.is_none() || asked.greeting == scan.greeting);
     entry.enabled && !entry.content.trim().is_empty() && (holds || asked.activate)
 }
