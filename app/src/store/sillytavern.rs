@@ -275,4 +275,50 @@ mod tests {
         let long = format!("{head}\n{{\"mes\":\"{}\"}}", "x".repeat(33 << 20));
         assert!(from_jsonl(&long).unwrap_err().to_string().contains("bytes of a line"));
     }
+
+    /// Cut anywhere, and with bytes, words and lines exchanged: a chat that can be kept, or an error.
+    #[test]
+    fn damaged_chats_end_in_a_result() {
+        const WORDS: [&str; 10] = [
+            "\n",
+            "{",
+            "]",
+            "null",
+            "\"mes\":",
+            "\"swipes\":",
+            "-1",
+            "1e999",
+            "\"swipe_id\":7,",
+            "\"swipe_info\":[[]],",
+        ];
+        let mut state = 5_u64;
+        let mut below = |n: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % n
+        };
+        let (mut read, mut refused) = (0, 0);
+        for n in 0..4_000 {
+            let mut bytes = CHAT.as_bytes().to_vec();
+            for _ in 0..1 + below(3) {
+                let at = below(bytes.len());
+                match below(4) {
+                    0 if n % 4 == 0 => bytes.truncate(at.max(1)),
+                    0 | 1 => bytes[at] = b' ' + below(95) as u8,
+                    2 => drop(bytes.splice(at..at, WORDS[below(WORDS.len())].bytes())),
+                    _ => drop(bytes.drain(at..(at + below(9)).min(bytes.len() - 1).max(at))),
+                }
+            }
+            match from_jsonl(&String::from_utf8_lossy(&bytes)) {
+                Ok(chat) => {
+                    assert!(chat.tree.nodes().all(|node| node.role != Role::User || node.name.is_none()));
+                    read += 1;
+                }
+                Err(error) => {
+                    assert!(!error.to_string().is_empty());
+                    refused += 1;
+                }
+            }
+        }
+        assert!(read > 200 && refused > 200, "{read} read, {refused} refused");
+    }
 }

@@ -1,11 +1,13 @@
 //! Broken and hostile files: each is refused with its reason, soon and with little memory, or read with a warning.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use guanaco::cards::{Card, CardError, Read};
+use guanaco::cards::{Card, CardError, Cast, Read, compose, greetings};
+use guanaco_engine::prompt::{BuildOptions, Language, Message, System, build};
 use guanaco_tests::counting;
 use guanaco_tests::{Outcome, Suite};
 use serde_json::{Value, json};
@@ -20,6 +22,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     suite.case("malformed: each is refused with its reason", refused);
     suite.case("malformed: odd ones are read, with warnings", warned);
     suite.case("malformed: every cut and many flips of good files end in a result", cuts_and_flips);
+    suite.case("malformed: whatever texts are made of, a card that is read can be played", any_texts);
 }
 
 fn bounded(bytes: &[u8], name: &str) -> anyhow::Result<Result<Read, CardError>> {
@@ -234,5 +237,91 @@ fn cuts_and_flips() -> Outcome {
         }
     }
     println!("cards: {} damaged files: {refused} refused, {read} read all the same", read + refused);
+    Ok(())
+}
+
+/// Texts, keys and contents of random pieces that mean something somewhere.
+fn any_texts() -> Outcome {
+    const PIECES: [&str; 44] = [
+        "{{",
+        "}}",
+        "{",
+        "}",
+        ":",
+        "::",
+        ",",
+        "\\,",
+        "\\",
+        "/",
+        "//",
+        "/i",
+        "(",
+        ")",
+        "[",
+        "]",
+        "+",
+        "*",
+        "?",
+        "|",
+        "^",
+        "$",
+        "<user>",
+        "<BOT>",
+        "<START>",
+        "{{user}}",
+        "{{char}}",
+        "{{random:",
+        "{{pick:",
+        "{{roll:d",
+        "{{reverse:",
+        "{{hidden_key:",
+        "{{// ",
+        "@@",
+        "@@@",
+        "depth 1\n",
+        "activate\n",
+        "keep_activate_after_match\n",
+        "\n",
+        " ",
+        "a",
+        "ß",
+        "\u{3000}",
+        "6",
+    ];
+    let mut random = Random(23);
+    let mut text = |most: u64| (0..random.below(most)).map(|_| PIECES[random.below(44) as usize]).collect::<String>();
+    let mut played = 0;
+    for n in 0..1_500_u64 {
+        let flag = |bit: u64| n >> bit & 1 == 1;
+        let entries: Vec<_> = (0..4)
+            .map(|_| {
+                json!({ "keys": [text(6), text(3)], "secondary_keys": [text(4)], "selective": flag(0), "use_regex": flag(1),
+                    "constant": flag(5), "content": text(30), "extensions": { "selectiveLogic": n % 5 } })
+            })
+            .collect();
+        let book = json!({ "recursive_scanning": flag(3), "token_budget": n % 50, "entries": entries });
+        let card = json!({ "spec": if flag(2) { "chara_card_v2" } else { "chara_card_v3" }, "data": {
+            "name": format!("A{}", text(8)), "description": text(60), "first_mes": text(20), "mes_example": text(20),
+            "alternate_greetings": [text(9)], "character_book": book,
+        } });
+        let begun = Instant::now();
+        let read = bounded(card.to_string().as_bytes(), "texts")?.with_context(|| format!("read {card}"))?;
+        let said = greetings(&read.card, "Bo", n).into_iter().next().unwrap_or_default();
+        let messages = vec![
+            Message::assistant(said),
+            Message::user(text(20)),
+            Message::assistant(text(20)),
+            Message::user(text(9)),
+        ];
+        let cards = [Arc::new(read.card)];
+        let cast =
+            Cast { cards: &cards, speaker: 0, user: "Bo", language: Language::En, seed: n, lore_limit: Some(40) };
+        let composed = compose(&cast, &System::default(), messages, 40, &|text| text.len() / 4, true);
+        ensure!(composed.lore.tokens <= composed.lore.budget, "{card}: {:?}", composed.lore);
+        build(&composed.conversation, &BuildOptions::default(), None).with_context(|| format!("build {card}"))?;
+        ensure!(begun.elapsed() < MAX_TIME, "{card}: {:?}", begun.elapsed());
+        played += composed.lore.active.len();
+    }
+    ensure!(played > 100, "only {played} entries took part");
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use guanaco::cards::{Card, Cast, Composition, List, Text, compose, greetings, group_greetings, mend_name};
-use guanaco_engine::prompt::{self, BuildOptions, Language, Message, Role, System, parse_reply};
+use guanaco_engine::prompt::{self, BuildOptions, Language, Message, System, parse_reply};
 use guanaco_tests::{Outcome, Suite};
 use serde_json::json;
 
