@@ -397,11 +397,16 @@ impl Card {
         (date("creation_date"), date("modification_date"))
     }
 
-    /// Says that the card was changed at `now`, in seconds since 1970 (UTC); the date of making is set when it is missing.
+    /// Says that the card was made at `now`, in seconds since 1970 (UTC).
+    pub fn date(&mut self, now: i64) {
+        self.edit(Version::V3, |data| data.insert("creation_date".into(), now.into()));
+        self.touch(now);
+    }
+
+    /// Says that the card was changed at `now`, in seconds since 1970 (UTC). Before V3 there are no dates: such a card stays as it is.
     pub fn touch(&mut self, now: i64) {
-        self.edit(Version::V3, |data| {
-            data.entry("creation_date").or_insert_with(|| now.into());
-            data.insert("modification_date".into(), now.into());
-        });
+        if self.version >= Version::V3 {
+            self.edit(Version::V3, |data| data.insert("modification_date".into(), now.into()));
+        }
     }
 }

@@ -5,6 +5,7 @@ use eframe::egui::{Button, TextEdit, Ui};
 use crate::cards::Card;
 use crate::gui::text::Texts;
 use crate::gui::widgets::named;
+use crate::tree::now_ms;
 
 /// How a character is described when it is made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -53,7 +54,7 @@ impl Create {
             return None;
         }
         let (name, text) = (self.name.trim(), self.description.trim());
-        let card = match self.form {
+        let mut card = match self.form {
             Form::Traits => Card::from_traits(
                 name,
                 &text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>(),
@@ -61,6 +62,7 @@ impl Create {
             Form::Narration => Card::from_narration(name, text),
             Form::Entry => Card::from_entry(name, text),
         };
+        card.date((now_ms() / 1000) as i64);
         self.name.clear();
         self.description.clear();
         Some(card)

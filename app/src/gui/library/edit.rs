@@ -9,6 +9,7 @@ use crate::desk::library::Character;
 use crate::gui::dialog::{self, Purpose};
 use crate::gui::text::Texts;
 use crate::gui::widgets::{icon_button, small};
+use crate::tree::now_ms;
 
 /// The texts of a card that can be changed here, and the keys of their names; those that are one line are last.
 const TEXTS: [(Text, &str); 11] = [
@@ -31,6 +32,14 @@ const GREETINGS: [(List, &str, &str); 2] = [
     (List::GroupOnlyGreetings, "library-greetings-group", "library-greetings-group-hint"),
 ];
 
+/// Makes a change to a card, and says in it when.
+pub(super) fn change(desk: &mut Desk, id: u64, change: impl FnOnce(&mut Card)) {
+    desk.edit_character(id, |card| {
+        change(card);
+        card.touch((now_ms() / 1000) as i64);
+    });
+}
+
 /// Draws the fields of the character's card, and takes in what is typed.
 pub(super) fn ui(ui: &mut Ui, desk: &mut Desk, t: &Texts, character: &Character) {
     let (id, card) = (character.id, &character.card);
@@ -46,12 +55,12 @@ pub(super) fn ui(ui: &mut Ui, desk: &mut Desk, t: &Texts, character: &Character)
         };
         let field = field.desired_width(f32::INFINITY).id_salt(key);
         if ui.add(field).labelled_by(label.id).changed() {
-            desk.edit_character(id, |card| card.set_text(text, &value));
+            change(desk, id, |card| card.set_text(text, &value));
         }
         if text == Text::FirstMessage {
             for (list, name, hint) in GREETINGS {
                 if let Some(changed) = greetings(ui, t, card, list, name, hint) {
-                    desk.edit_character(id, |card| card.set_list(list, &changed));
+                    change(desk, id, |card| card.set_list(list, &changed));
                 }
             }
         }
@@ -63,7 +72,7 @@ pub(super) fn ui(ui: &mut Ui, desk: &mut Desk, t: &Texts, character: &Character)
     }
     let tags: Vec<String> = card.list(List::Tags).into_iter().map(str::to_owned).collect();
     if let Some(tags) = lines(ui, t.get("library-tags"), t.get("library-tags-hint"), &tags) {
-        desk.edit_character(id, |card| card.set_list(List::Tags, &tags));
+        change(desk, id, |card| card.set_list(List::Tags, &tags));
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use eframe::egui::{self, Align, Button, Checkbox, DragValue, Layout, ScrollArea, TextEdit, Ui, vec2};
 
-use super::entry;
+use super::{edit, entry};
 use crate::cards::lorebook::{BookChange, EntryChange, EntryFlag};
 use crate::cards::{Card, LoreAccount, Lorebook, Why};
 use crate::desk::Desk;
@@ -59,7 +59,7 @@ impl LoreView {
             changes.push(BookChange::Begin);
         }
         for change in changes {
-            desk.edit_character(character.id, |card| {
+            edit::change(desk, character.id, |card| {
                 card.change_book(change);
             });
         }
