@@ -330,7 +330,7 @@ mod tests {
             let begun = std::time::Instant::now();
             VALUES.expand(&text);
             Values { scan: true, ..VALUES }.expand(&text);
-            assert!(begun.elapsed().as_millis() < 1_500, "{:?} for {:?}", begun.elapsed(), text.chars().take(20));
+            assert!(begun.elapsed().as_secs() < 4, "{:?} for {:?}", begun.elapsed(), text.chars().take(20));
         }
     }
 
