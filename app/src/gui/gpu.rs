@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use eframe::egui::{ProgressBar, ScrollArea, TextEdit, Ui};
-use guanaco_engine::gpu::{AdapterFacts, list_adapters};
+use guanaco_engine::gpu::{AdapterFacts, find_adapter, list_adapters};
 
 use super::text::Texts;
 use super::widgets::{small, warning};
@@ -72,13 +72,22 @@ impl GpuView {
             ui.spinner();
             return;
         };
-        let mut choice = desk.choice.adapter.clone();
-        ui.radio_value(&mut choice, None, t.get("gpu-adapter-best"));
+        let asked = desk.choice.adapter.as_deref().filter(|asked| !asked.trim().is_empty());
+        let current = asked.and_then(|asked| find_adapter(adapters, asked)).map(|facts| facts.index);
+        let mut choice = None;
+        if ui.radio(asked.is_none(), t.get("gpu-adapter-best")).clicked() && asked.is_some() {
+            choice = Some(None);
+        }
         for adapter in adapters {
-            // The index may change with the next card: name and backend stay.
-            let name = format!("{}:{}", adapter.backend, adapter.name.to_lowercase());
-            let response = ui.radio_value(&mut choice, Some(name), &adapter.name);
-            response.on_hover_text(adapter.to_string());
+            let alike = |other: &AdapterFacts| other.backend == adapter.backend && other.name == adapter.name;
+            let several = adapters.iter().filter(|other| alike(other)).count() > 1;
+            let name = if several { format!("{} #{}", adapter.name, adapter.ordinal) } else { adapter.name.clone() };
+            let is_current = current == Some(adapter.index);
+            let response = ui.radio(is_current, name).on_hover_text(adapter.to_string());
+            if response.clicked() && !is_current {
+                // The index may change with the next card: what it is called stays.
+                choice = Some(Some(adapter.query()));
+            }
             small(
                 ui,
                 format!(
@@ -87,7 +96,7 @@ impl GpuView {
                 ),
             );
         }
-        if choice != desk.choice.adapter {
+        if let Some(choice) = choice {
             desk.choice.adapter = choice;
             desk.load();
         }
