@@ -9,6 +9,7 @@ use tempfile::NamedTempFile;
 
 use super::{Desk, News};
 use crate::store::{ChatId, export, sillytavern};
+use crate::tree::Tree;
 
 /// What a chat is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +50,7 @@ impl Desk {
     /// message has none.
     ///
     /// # Errors
-    /// When the chat is not there, or the file cannot be written.
+    /// When the chat is not there, not all of it is saved yet, or the file cannot be written.
     pub fn export_chat(
         &self,
         id: ChatId,
@@ -59,19 +60,32 @@ impl Desk {
         existing: Existing,
     ) -> anyhow::Result<PathBuf> {
         let names = export::Names { user: names.0, assistant: names.1 };
-        // What was said last may still be on its way to the store.
-        self.flush(Duration::from_secs(5));
-        let text = match kind {
-            ChatFile::Json => self.store.export(id)?,
-            ChatFile::Markdown | ChatFile::Text => {
-                let chat = self.store.chat(id)?;
-                match kind {
-                    ChatFile::Markdown => export::markdown(&chat.head.title, &chat.tree, names),
-                    _ => export::plain(&chat.tree, names),
+        let words = |title: &str, tree: &Tree| match kind {
+            ChatFile::Text => export::plain(tree, names),
+            ChatFile::Markdown | ChatFile::Json => export::markdown(title, tree, names),
+        };
+        let text = if kind != ChatFile::Json && id == self.chat.id {
+            words(&self.chat.title, &self.chat.tree)
+        } else {
+            // What was said last may still be on its way to the store.
+            ensure!(self.flush(Duration::from_secs(5)), self.not_saved());
+            match kind {
+                ChatFile::Json => self.store.export(id)?,
+                ChatFile::Markdown | ChatFile::Text => {
+                    let chat = self.store.chat(id)?;
+                    words(&chat.head.title, &chat.tree)
                 }
             }
         };
         write(path, text.as_bytes(), existing)
+    }
+
+    fn not_saved(&self) -> String {
+        let why = self.save_problem().unwrap_or_else(|| "the disk is slow".to_owned());
+        format!(
+            "the last messages are not on the disk yet, and the file would be without them: {why}; export the chat again once they \
+             are saved"
+        )
     }
 
     /// A file for `name` in the folder where a person finds it, with a name that every system takes.
@@ -171,7 +185,10 @@ fn file_name(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::tree::NewNode;
 
     #[test]
     fn what_nobody_allowed_to_replace_stays() {
@@ -190,6 +207,22 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 6, "no file of its own is left");
         let error = write(&folder.path().join("no folder/x"), b"", Existing::Keep).unwrap_err();
         assert!(format!("{error:#}").contains("no folder"), "{error:#}");
+    }
+
+    #[test]
+    fn what_is_shown_of_the_open_chat_is_written_though_it_is_not_saved() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut desk = Desk::open(folder.path(), Arc::new(|| {})).unwrap();
+        desk.chat.tree.add(None, NewNode::user("Not on the disk."));
+        let export = |kind: ChatFile| {
+            let path = folder.path().join(format!("x.{}", kind.extension()));
+            desk.export_chat(desk.chat.id, kind, ("You", "Guanaco"), &path, Existing::Keep)
+        };
+        for kind in [ChatFile::Markdown, ChatFile::Text] {
+            let text = std::fs::read_to_string(export(kind).unwrap()).unwrap();
+            assert!(text.contains("Not on the disk."), "{text}");
+        }
+        assert!(export(ChatFile::Json).is_err(), "the store does not have it");
     }
 
     #[cfg(unix)]
