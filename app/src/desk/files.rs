@@ -1,6 +1,6 @@
 //! Files that a person takes away or brings: chats in and out, and where they are put.
 
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,6 +34,13 @@ impl ChatFile {
             Self::Text => "txt",
         }
     }
+}
+
+/// Whether the file at `path` is a chat of this program's, though it may be damaged: [`Desk::import_chat`] says how.
+pub fn is_chat(path: &Path) -> bool {
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(export::MAX_BYTES).read_to_end(&mut bytes));
+    read.is_ok() && export::names_format(&bytes)
 }
 
 /// What becomes of a file that is there already.

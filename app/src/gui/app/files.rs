@@ -7,7 +7,7 @@ use eframe::egui;
 
 use super::Open;
 use crate::desk::News;
-use crate::desk::files::Existing;
+use crate::desk::files::{Existing, is_chat};
 use crate::gui::dialog::{Answer, Ask, Purpose};
 use crate::gui::page::Page;
 use crate::gui::text::Texts;
@@ -24,11 +24,8 @@ impl Open {
             let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
             let told = match extension.as_deref() {
                 Some("jsonl") => self.desk.import_chat(&path).map(|()| self.page = Page::Chat),
-                // A chat of this program's, or a card: the card's reader says what it is when it is neither.
-                Some("json") if self.desk.import_chat(&path).is_ok() => {
-                    self.page = Page::Chat;
-                    Ok(())
-                }
+                // Everything else in JSON is a card: its reader says what it is when it is none.
+                Some("json") if is_chat(&path) => self.desk.import_chat(&path).map(|()| self.page = Page::Chat),
                 Some("png" | "jpg" | "jpeg" | "webp") if self.is_portrait(&path) => self.portrait(&path),
                 Some("png" | "apng" | "jpg" | "jpeg" | "webp" | "json" | "charx") => {
                     self.library.take_card(&mut self.desk, &path);
