@@ -64,6 +64,11 @@ impl App {
     /// The window on the store in `folder`.
     pub fn new(ctx: &egui::Context, folder: PathBuf, start: &Start) -> Self {
         let inner = open(ctx, &folder, start);
+        if matches!(inner, Inner::Closed(_)) {
+            // What says so is read before any setting can be.
+            fonts::install(ctx, Locale::from_system());
+            theme::install(ctx, "system");
+        }
         Self { start: start.clone(), folder, t: Texts::new(Locale::from_system()), shown: None, inner }
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
-use eframe::egui::Key;
+use eframe::egui::{FontId, Key};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
 use guanaco::desk::News;
@@ -68,6 +68,10 @@ pub(crate) fn locked() -> Outcome {
     second.run_steps(3);
     ensure!(second.state_mut().desk().is_none());
     ensure!(second.query_by_label_contains("another running guanaco has these chats open").is_some());
+    let font = FontId::proportional(14.0);
+    let missing: Vec<char> =
+        "开啟こß".chars().filter(|c| !second.ctx.fonts_mut(|fonts| fonts.has_glyph(&font, *c))).collect();
+    ensure!(missing.is_empty(), "boxes in place of {missing:?}");
     let retry = |second: &mut Harness<'static, App>| {
         // In the system's language, which may be any.
         let button = second.get_by_role(eframe::egui::Role::Button);
