@@ -330,9 +330,10 @@ impl Desk {
         self.saver.problem()
     }
 
-    /// Ends the answer that is being made, saves it and all else, and waits for that, `timeout` at most.
+    /// Ends the answer or the load that is under way, saves all, and waits for that, `timeout` at most.
     pub fn leave(&mut self, timeout: Duration) -> bool {
         self.stop();
+        self.leave_load();
         self.settle();
         self.save_characters();
         self.flush(timeout)

@@ -72,6 +72,13 @@ impl Desk {
         self.device.as_ref().filter(|device| device.asked == self.choice.adapter)
     }
 
+    /// Ends the load that is under way: the program cannot end before the worker has.
+    pub(super) fn leave_load(&self) {
+        if let Some(load) = self.model.load() {
+            load.stop();
+        }
+    }
+
     /// Bytes that the next model may take on the device, which the loaded one gives back before; None where nothing tells.
     pub fn memory_budget(&self) -> Option<u64> {
         let device = self.device()?;

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use eframe::egui::{FontId, Key};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
-use guanaco::desk::News;
+use guanaco::desk::model::ModelState;
+use guanaco::desk::{Desk, News};
 use guanaco::gui::{App, Start};
 use guanaco_tests::{Outcome, workspace};
 
@@ -56,6 +58,23 @@ pub(crate) fn lost_device() -> Outcome {
     Ok(())
 }
 
+/// A window that is closed while a model is loaded ends the load, so that the program ends, too.
+pub(crate) fn closed_while_loading() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let mut desk = Desk::open(folder.path(), Arc::new(|| {}))?;
+    for _ in 0..5 {
+        desk.load();
+        ensure!(desk.leave(Duration::from_secs(30)));
+        ensure!(desk.model.load().is_some(), "nothing was loaded yet: {:?}", desk.model);
+        while desk.model.load().is_some() {
+            desk.poll();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        ensure!(matches!(desk.model, ModelState::None), "the load went on: {:?}", desk.model);
+    }
+    Ok(())
+}
+
 /// A second window on the same chats says who has them, and opens them once they are free.
 pub(crate) fn locked() -> Outcome {
     let mut first = Hands::new()?;
@@ -80,7 +99,7 @@ pub(crate) fn locked() -> Outcome {
     };
     retry(&mut second);
     ensure!(second.state_mut().desk().is_none(), "they are still taken");
-    ensure!(first.desk().leave(std::time::Duration::from_secs(30)));
+    ensure!(first.desk().leave(Duration::from_secs(30)));
     let folder = first.close();
     retry(&mut second);
     let desk = second.state_mut().desk().context("the chats are free, and not opened")?;
