@@ -37,7 +37,7 @@ type Run = fn() -> Outcome;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
-    let cases: [(&str, Run); 36] = [
+    let cases: [(&str, Run); 37] = [
         ("a message is typed, sent and answered", say),
         ("enter sends, shift and enter breaks the line", enter),
         ("an answer is made again, and swiped at any turn", swipe),
@@ -61,6 +61,7 @@ fn main() -> ExitCode {
         ("kernels are checked, and the check is cancelled", gpu::conformance),
         ("a bench is run and kept", gpu::bench),
         ("a device is lost while an answer streams", failures::lost_device),
+        ("what the program ended at is not loaded again", failures::ended_while_loading),
         ("a window is closed while a model is loaded", failures::closed_while_loading),
         ("a second window on the same chats is told so", failures::locked),
         ("a model that does not fit is told before", failures::too_large),

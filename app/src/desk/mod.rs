@@ -59,6 +59,8 @@ pub enum News {
     Done(String),
     /// Something failed, for this reason.
     Failed(String),
+    /// The program ended while it loaded the model of this name, so that it is not loaded again by itself.
+    NotLoaded(String),
     /// A model's files are odd in this way.
     Warning(String),
 }
@@ -203,6 +205,7 @@ impl Desk {
                     self.preview.forget();
                 }
                 self.sent.pop_front();
+                self.load_ended();
             }
             Event::Prefill { cached, new, done } => self.prefill(Prefill { cached, new, done }),
             Event::Token { text, chances, .. } => self.token(text, chances.as_ref()),
@@ -234,8 +237,9 @@ impl Desk {
             Some(Sent::Load(_)) if current => {
                 let stopped = matches!(error.downcast_ref(), Some(Error::Stopped(_)));
                 self.model = if stopped { ModelState::None } else { ModelState::Failed(told(error)) };
+                self.load_ended();
             }
-            Some(Sent::Load(_)) => {}
+            Some(Sent::Load(_)) => self.load_ended(),
             Some(Sent::Generate) | None => {
                 // An answer whose chat was left is over already.
                 if !self.is_generating() {
@@ -259,6 +263,7 @@ impl Desk {
             load.stop();
         }
         self.keep("model", &self.choice);
+        self.load_begins();
         let choice = self.choice.clone();
         let load = Load { name: crate::checkpoint::name(choice.path.as_deref()), ..Load::default() };
         let (specs, wake, stop_flag) = (self.specs.0.clone(), self.wake.clone(), load.stop_flag.clone());
@@ -271,6 +276,7 @@ impl Desk {
         });
         if let Err(error) = thread {
             self.model = ModelState::Failed(error.to_string());
+            self.load_ended();
         }
     }
 
@@ -288,11 +294,15 @@ impl Desk {
         match read {
             // An older load that was given up for a newer one says nothing any more.
             Ok(spec) if self.model.load().is_some_and(|load| Arc::ptr_eq(&load.stop_flag, &spec.stop_flag)) => {
+                self.await_load_begins();
                 self.sent.push_back(Sent::Load(spec.stop_flag.clone()));
                 self.tell_worker(Command::Load(Box::new(spec)));
             }
             Ok(_) => {}
-            Err(error) => self.model = ModelState::Failed(told(&error)),
+            Err(error) => {
+                self.model = ModelState::Failed(told(&error));
+                self.load_ended();
+            }
         }
     }
 

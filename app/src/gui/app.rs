@@ -139,10 +139,15 @@ fn open(ctx: &egui::Context, folder: &std::path::Path, start: &Start) -> Inner {
             if start.adapter.is_some() {
                 desk.choice.adapter.clone_from(&start.adapter);
             }
-            desk.load();
+            let named = start.model.is_some() || start.adapter.is_some();
+            if named {
+                desk.load();
+            }
+            // Where it is not loaded, another can be chosen.
+            let page = if named || desk.load_again() { Page::default() } else { Page::Models };
             Inner::Desk(Box::new(Open {
                 desk,
-                page: Page::default(),
+                page,
                 nav: Nav::default(),
                 chat: ChatView::default(),
                 builder: Builder::default(),

@@ -54,6 +54,7 @@ impl Open {
                     News::DeviceLost(reason) => t.with("model-device-lost", &[("reason", reason.as_str().into())]),
                     News::Done(path) => format!("✔ {path}"),
                     News::Failed(reason) => reason.clone(),
+                    News::NotLoaded(name) => t.with("model-not-loaded", &[("name", name.as_str().into())]),
                     News::Warning(what) => what.clone(),
                 };
                 match news {
