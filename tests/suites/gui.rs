@@ -37,7 +37,7 @@ type Run = fn() -> Outcome;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
-    let cases: [(&str, Run); 37] = [
+    let cases: [(&str, Run); 38] = [
         ("a message is typed, sent and answered", say),
         ("enter sends, shift and enter breaks the line", enter),
         ("an answer is made again, and swiped at any turn", swipe),
@@ -56,6 +56,7 @@ fn main() -> ExitCode {
         ("what is dropped goes where it belongs", dropping::run),
         ("what the model's settings cost is shown, and loaded", models::settings),
         ("another model with a LoRA under an open chat", models::another),
+        ("a model that is named comes by itself", models::named),
         ("a load is cancelled, and a model that is none refused", models::cancel),
         ("language, theme and scale change at once", settings::run),
         ("kernels are checked, and the check is cancelled", gpu::conformance),

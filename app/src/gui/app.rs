@@ -23,7 +23,7 @@ use super::nav::Nav;
 use super::page::Page;
 use super::text::{Locale, Texts};
 use super::{Start, fonts, settings, theme};
-use crate::desk::settings::WindowSettings;
+use crate::desk::settings::{ModelChoice, WindowSettings};
 use crate::desk::{Desk, News};
 use crate::store::Store;
 
@@ -134,7 +134,9 @@ fn open(ctx: &egui::Context, folder: &std::path::Path, start: &Start) -> Inner {
     match Desk::open(folder, Arc::new(move || repaint.request_repaint())) {
         Ok(mut desk) => {
             if start.model.is_some() {
-                desk.choice.path.clone_from(&start.model);
+                // What was set for another model is none of this one's: its LoRAs would not even fit.
+                let adapter = desk.choice.adapter.take();
+                desk.choice = ModelChoice { path: start.model.clone(), adapter, ..ModelChoice::default() };
             }
             if start.adapter.is_some() {
                 desk.choice.adapter.clone_from(&start.adapter);

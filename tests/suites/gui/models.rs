@@ -4,8 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use eframe::egui::{Key, Modifiers};
+use egui_kittest::Harness;
 use guanaco::desk::Desk;
 use guanaco::desk::model::ModelState;
+use guanaco::desk::settings::{LoraChoice, ModelChoice};
+use guanaco::gui::{App, Start};
 use guanaco_engine::file::{Checkpoint, Dtype, NewTensor, SafetensorsWriter};
 use guanaco_engine::kernels::Rng;
 use guanaco_engine::model::Config;
@@ -93,6 +96,30 @@ pub(crate) fn another() -> Outcome {
     hands.page(Key::Num3);
     hands.click(&guanaco::checkpoint::name(Some(&model)))?;
     ensure!(hands.desk().choice.path.as_deref() == Some(model.as_path()));
+    Ok(())
+}
+
+/// A model that the command line names comes without the LoRAs and the context of the one before.
+pub(crate) fn named() -> Outcome {
+    let mut hands = Hands::new()?;
+    let desk = hands.desk();
+    desk.choice.loras.push(LoraChoice { path: "/no/such/lora".into(), scale: 1.0, on: true });
+    (desk.choice.context, desk.choice.kv_int8) = (Some(64), true);
+    let adapter = desk.model.ready().context("the model")?.adapter.query();
+    desk.choice.adapter = Some(adapter.clone());
+    desk.load();
+    ensure!(desk.leave(std::time::Duration::from_secs(30)));
+    let (folder, model) = (hands.close(), workspace().join("app/tiny-guanaco"));
+    let (path, start) = (folder.path().to_owned(), Start { model: Some(model.clone()), adapter: None });
+    let mut window = Harness::builder().wgpu().build_eframe(|context| App::new(&context.egui_ctx, path, &start));
+    let desk = window.state_mut().desk().context("the desk")?;
+    let fresh = ModelChoice { path: Some(model), adapter: Some(adapter), ..ModelChoice::default() };
+    ensure!(desk.choice == fresh, "{:?}", desk.choice);
+    while desk.model.load().is_some() {
+        desk.poll();
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    ensure!(desk.model.ready().is_some(), "{:?}", desk.model);
     Ok(())
 }
 
