@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::tier::Tier;
 use crate::error::{Error, Result};
 
 /// What an adapter says of itself.
@@ -172,6 +173,11 @@ fn number(adapters: &mut [AdapterFacts]) {
 /// Every adapter on this machine, the best first.
 pub fn list_adapters() -> Vec<AdapterFacts> {
     enumerate(None).into_iter().map(|(facts, _)| facts).collect()
+}
+
+/// The same, each with what it can do; none is opened for that.
+pub fn list_adapters_and_tiers() -> Vec<(AdapterFacts, Tier)> {
+    enumerate(None).into_iter().map(|(facts, adapter)| (facts, Tier::of(&adapter))).collect()
 }
 
 /// The adapter that `query` means, or the best one.
