@@ -37,7 +37,7 @@ type Run = fn() -> Outcome;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
-    let cases: [(&str, Run); 38] = [
+    let cases: [(&str, Run); 39] = [
         ("a message is typed, sent and answered", say),
         ("enter sends, shift and enter breaks the line", enter),
         ("an answer is made again, and swiped at any turn", swipe),
@@ -57,6 +57,7 @@ fn main() -> ExitCode {
         ("what the model's settings cost is shown, and loaded", models::settings),
         ("another model with a LoRA under an open chat", models::another),
         ("a model that is named comes by itself", models::named),
+        ("what is pulled is offered", models::pulled),
         ("a load is cancelled, and a model that is none refused", models::cancel),
         ("language, theme and scale change at once", settings::run),
         ("kernels are checked, and the check is cancelled", gpu::conformance),

@@ -38,6 +38,7 @@ use self::library::Character;
 use self::model::{Device, Load, ModelState, Opened};
 use self::preview::Preview;
 use self::settings::{ModelChoice, WindowSettings};
+use crate::hub::Cache;
 use crate::store::{Change, ChatSummary, Saver, Store, StoreError};
 use crate::worker::{self, Command, Event, LoadSpec, Worker};
 
@@ -97,6 +98,8 @@ pub struct Desk {
     pub program: PathBuf,
     /// The folder where files are put that a person takes away.
     pub downloads: PathBuf,
+    /// The hub's cache, whose models are offered; None where there is no home folder.
+    pub hub: Option<Cache>,
     /// What was read of the files of a load.
     specs: (Sender<anyhow::Result<LoadSpec>>, Receiver<anyhow::Result<LoadSpec>>),
     /// What the worker was told that it will answer, oldest first.
@@ -135,6 +138,7 @@ impl Desk {
             job: None,
             program,
             downloads: files::downloads_folder(),
+            hub: Cache::from_env().ok(),
             window: setting(&store, "window"),
             language: Language::default(),
             choice: setting(&store, "model"),

@@ -233,6 +233,9 @@ impl Open {
         if before == Page::Gpu && self.page != Page::Gpu {
             self.gpu.leave();
         }
+        if before == Page::Models && self.page != Page::Models {
+            self.models.leave();
+        }
         if self.page == Page::Chat && before != Page::Chat {
             self.chat.take_keyboard(ui.ctx());
         }

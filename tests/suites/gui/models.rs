@@ -9,6 +9,7 @@ use guanaco::desk::Desk;
 use guanaco::desk::model::ModelState;
 use guanaco::desk::settings::{LoraChoice, ModelChoice};
 use guanaco::gui::{App, Start};
+use guanaco::hub::{Cache, ModelName};
 use guanaco_engine::file::{Checkpoint, Dtype, NewTensor, SafetensorsWriter};
 use guanaco_engine::kernels::Rng;
 use guanaco_engine::model::Config;
@@ -96,6 +97,28 @@ pub(crate) fn another() -> Outcome {
     hands.page(Key::Num3);
     hands.click(&guanaco::checkpoint::name(Some(&model)))?;
     ensure!(hands.desk().choice.path.as_deref() == Some(model.as_path()));
+    Ok(())
+}
+
+/// What was pulled while the window is open is offered when the page is opened again.
+pub(crate) fn pulled() -> Outcome {
+    let mut hands = Hands::new()?;
+    let cache = Cache::new(hands.folder().join("hub"));
+    hands.desk().hub = Some(cache.clone());
+    hands.page(Key::Num3);
+    ensure!(!hands.sees("Hugging Face cache"), "{:?}", hands.labels());
+    let name: ModelName = "someone/a-llama".parse().map_err(anyhow::Error::msg)?;
+    let commit = "0123abcd".repeat(5);
+    let (reference, snapshot) = (cache.reference(&name), cache.snapshot(&name, &commit));
+    std::fs::create_dir_all(&snapshot)?;
+    std::fs::create_dir_all(reference.parent().context("its folder")?)?;
+    std::fs::write(&reference, &commit)?;
+    std::fs::write(snapshot.join("config.json"), "{}")?;
+    hands.page(Key::Num1);
+    hands.page(Key::Num3);
+    ensure!(hands.sees("Hugging Face cache"), "{:?}", hands.labels());
+    hands.click("someone/a-llama")?;
+    ensure!(hands.desk().choice.path.as_deref() == Some(Path::new("someone/a-llama")));
     Ok(())
 }
 
