@@ -1,6 +1,6 @@
-//! `cargo bench -p guanaco --bench frames`: what a frame of the window costs, by the number of messages, and while an answer is made.
+//! `cargo bench --workspace --bench frames`: what a frame of the window costs, by the number of messages, and while an answer is made.
 //!
-//! A frame is `logic`, `ui` and tessellation of the whole window, without a display; the GPU's part is measured apart, on lavapipe.
+//! A frame is `logic`, `ui` and tessellation of the whole window, without a display; what a GPU does for it is not in the figures.
 
 use std::time::{Duration, Instant};
 

@@ -25,6 +25,10 @@ const NOT_IN_ENGINE: &[&str] = &[
     "winit",
 ];
 
+/// Crates of the window.
+const WINDOW: &[&str] =
+    &["accesskit", "eframe", "egui", "epaint", "fluent", "image", "rfd", "wayland", "winit", "x11rb"];
+
 /// Dependencies' own dependencies may use these: they are invisible in the engine's interface.
 const ONLY_DIRECTLY: &[&str] = &["anyhow"];
 
@@ -63,10 +67,14 @@ fn main() -> ExitCode {
     suite.case("names of modules", names);
     suite.case("unsafe stands in its reviewed places", unsafe_places);
     suite.case("each shader has its kernel, each kernel its shader", twins);
-    suite.case("direct dependencies of the engine", || dependencies(&["--depth", "1"], NOT_IN_ENGINE));
+    suite
+        .case("direct dependencies of the engine", || dependencies("guanaco-engine", &["--depth", "1"], NOT_IN_ENGINE));
     suite.case("all dependencies of the engine", || {
         let forbidden: Vec<_> = NOT_IN_ENGINE.iter().filter(|name| !ONLY_DIRECTLY.contains(name)).copied().collect();
-        dependencies(&[], &forbidden)
+        dependencies("guanaco-engine", &[], &forbidden)
+    });
+    suite.case("all dependencies of a build without the window", || {
+        dependencies("guanaco", &["--no-default-features", "--features", "hub"], WINDOW)
     });
     suite.run(None)
 }
@@ -180,10 +188,10 @@ fn twins() -> Outcome {
 }
 
 /// Asks cargo, so that features and renamed crates count as they are built.
-fn dependencies(options: &[&str], forbidden: &[&str]) -> Outcome {
+fn dependencies(package: &str, options: &[&str], forbidden: &[&str]) -> Outcome {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["tree", "--offline", "--quiet", "--package", "guanaco-engine", "--edges", "normal", "--prefix", "none"])
+        .args(["tree", "--offline", "--quiet", "--package", package, "--edges", "normal", "--prefix", "none"])
         .args(options)
         .current_dir(workspace())
         .output()
@@ -194,8 +202,8 @@ fn dependencies(options: &[&str], forbidden: &[&str]) -> Outcome {
     ensure!(crates.contains("wgpu"), "cargo tree lists no wgpu, so it was not read: {tree}");
     let found: Vec<_> = crates
         .iter()
-        .filter(|name| forbidden.iter().any(|word| *name == word || name.starts_with(&format!("{word}-"))))
-        .map(|name| format!("guanaco-engine depends on {name}"))
+        .filter(|name| forbidden.iter().any(|word| name.split(['-', '_']).next() == Some(word) || *name == word))
+        .map(|name| format!("{package} depends on {name}"))
         .collect();
     none(&found)
 }

@@ -153,7 +153,11 @@ fn usage(suite: &mut Suite) {
         // The window, where there is a display; in a terminal alone, a word on how to begin.
         let mut alone = command(&[]);
         let output = alone.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY").env_remove("WAYLAND_SOCKET").output()?;
-        ensure!((text(&output.stdout) + &text(&output.stderr)).contains("guanaco chat"), "no word on how to begin");
+        let said = text(&output.stdout) + &text(&output.stderr);
+        ensure!(said.contains("guanaco chat"), "no word on how to begin: {said}");
+        if cfg!(all(feature = "gui", target_os = "linux")) {
+            ensure!(said.contains("there is no display") && !output.status.success(), "{said}");
+        }
         Ok(())
     });
     suite.case("usage: wrong usage is exit code 2", || {

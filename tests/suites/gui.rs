@@ -29,7 +29,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 use eframe::egui::{Key, Modifiers};
+use guanaco::desk::Desk;
+use guanaco::desk::tokens::places;
+use guanaco::tree::Node;
 use guanaco_engine::prompt::Role;
+use guanaco_engine::sampler::SamplerConfig;
 use guanaco_tests::{Outcome, Suite};
 use hands::Hands;
 
@@ -37,7 +41,7 @@ type Run = fn() -> Outcome;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
-    let cases: [(&str, Run); 39] = [
+    let cases: [(&str, Run); 42] = [
         ("a message is typed, sent and answered", say),
         ("enter sends, shift and enter breaks the line", enter),
         ("an answer is made again, and swiped at any turn", swipe),
@@ -51,7 +55,10 @@ fn main() -> ExitCode {
         ("an empty chat offers a character", conversation::offered),
         ("several characters share a chat", conversation::several),
         ("sources and keywords are followed by notices", conversation::sources),
+        ("an answer that is stopped at once leaves the chat as it was", conversation::nothing),
+        ("what is hidden stays out of the prompt, and the user has a name in it", conversation::words),
         ("chats are opened, renamed, searched and deleted", chats::list),
+        ("what was typed and set is there when one comes back", chats::left),
         ("a chat is taken away as a file, and comes back", chats::export),
         ("what is dropped goes where it belongs", dropping::run),
         ("what the model's settings cost is shown, and loaded", models::settings),
@@ -108,6 +115,11 @@ fn enter() -> Outcome {
     hands.steps(3);
     hands.type_text("two")?;
     ensure!(hands.desk().chat.draft == "one\ntwo", "{:?}", hands.desk().chat.draft);
+    // Without a model nothing is sent, and nothing lost.
+    let model = std::mem::take(&mut hands.desk().model);
+    hands.press(Key::Enter);
+    ensure!(hands.path().is_empty() && hands.desk().chat.draft == "one\ntwo");
+    hands.desk().model = model;
     hands.window.key_press(Key::Enter);
     hands.wait_for_answer()?;
     ensure!(hands.path()[0].content == "one\ntwo" && hands.desk().chat.draft.is_empty());
@@ -158,7 +170,7 @@ fn tokens() -> Outcome {
     hands.wait_for_answer()?;
     ensure!(hands.path()[1].content.starts_with(&before) && hands.path()[1].id == answer.id);
     hands.click_last("Look at the tokens")?;
-    let tokens = hands.desk().tokens(answer.id).context("tokens")?;
+    let (answer, tokens) = (hands.path()[1].clone(), hands.tokens(answer.id)?);
     ensure!(tokens.iter().all(|token| token.best.len() == 10 || token.best.is_empty()));
     let token = &tokens[2];
     ensure!(token.chance > 0.0 && token.best.iter().any(|best| best.has_text));
@@ -169,23 +181,32 @@ fn tokens() -> Outcome {
     hands.click_containing(&instead.text.replace('\n', "⏎").replace(' ', "␣"))?;
     hands.wait_for_answer()?;
     let branch = &hands.path()[1];
-    ensure!(branch.id != answer.id && branch.content.contains(instead.text.trim()), "{branch:?}");
+    let at = places(&tokens, &answer.content)[2].clone().context("the token is in the answer")?.start;
+    let begun = format!("{}{}", &answer.content[..at], instead.text);
+    ensure!(branch.id != answer.id && branch.content.starts_with(begun.trim_end()), "{begun:?} {branch:?}");
+    // What was kept has its chances still.
+    let kept = hands.tokens(branch.id)?;
+    ensure!(kept[..2] == tokens[..2] && kept[2].text == instead.text && kept[2].chance == instead.chance);
     Ok(())
 }
 
 fn stop() -> Outcome {
     let mut hands = Hands::new()?;
-    hands.desk().chat.settings.max_new_tokens = 900;
-    hands.desk().chat.settings.sampler.repetition_penalty = 1.0;
+    // So hot that every token is as likely as another: the end hardly comes by itself.
+    let settings = &mut hands.desk().chat.settings;
+    settings.max_new_tokens = 900;
+    settings.sampler = SamplerConfig { temperature: 1000.0, top_k: 0, top_p: 1.0, ..SamplerConfig::default() };
     hands.send("Tell me a very long story.")?;
-    hands
-        .wait(|desk| desk.answering().is_some_and(|answering| answering.n_tokens >= 2) || desk.answering().is_none())?;
-    if hands.desk().answering().is_some() {
-        hands.click("⏹ Stop")?;
-    }
+    hands.wait(|desk| desk.answering().is_none_or(|answering| answering.n_tokens >= 4))?;
+    // What streams is in the store long before it is over.
+    let is_begun = |node: &Node| node.role == Role::Assistant && !node.content.is_empty() && !node.complete;
+    let stored = |desk: &mut Desk| desk.store().chat(desk.chat.id).is_ok_and(|chat| chat.tree.nodes().any(is_begun));
+    hands.wait(|desk| desk.answering().is_none() || stored(desk))?;
+    hands.click("⏹ Stop")?;
     hands.wait_for_answer()?;
     let last = hands.path().pop().context("the answer")?;
-    ensure!(!last.content.is_empty() && last.complete);
+    ensure!(!last.content.is_empty() && last.complete, "{last:?}");
+    ensure!(last.reply.is_some_and(|info| info.finish.as_deref() == Some("stopped")) && hands.sees("Stopped by you"));
     Ok(())
 }
 

@@ -1,8 +1,14 @@
 # The chat: messages, the field to type in, the list of chats.
 
+chat-answer = Diese Nachricht beantworten
 chat-assistant = Assistent
 chat-branch = Von hier in einen neuen Chat abzweigen
 chat-cached = { $cached } zwischengespeichert, { $new } neu
+chat-characters-gone =
+    { $n ->
+        [one] Eine Figur dieses Chats ist nicht mehr in der Bibliothek und spricht nicht mehr mit.
+       *[other] { $n } Figuren dieses Chats sind nicht mehr in der Bibliothek und sprechen nicht mehr mit.
+    }
 chat-continue = Diese Antwort fortsetzen
 chat-cut-context = Beendet, weil der Kontext voll ist
 chat-cut-limit = An der Grenze neuer Token beendet
@@ -14,6 +20,9 @@ chat-dropped =
         [one] { $n } Nachricht weggelassen
        *[other] { $n } Nachrichten weggelassen
     }
+chat-dropped-budget = kein Platz: { $words } …
+chat-dropped-depth = jenseits der Tiefe des Verlaufs: { $words } …
+chat-dropped-no-slot = das Format hat keinen Platz dafür: { $words } …
 chat-edit = Nachricht bearbeiten
 chat-edit-done = Übernehmen
 chat-embedded-hint = Dies ist das winzige eingebaute Modell zum Ausprobieren. Ein vollwertiges lässt sich unter „Modelle“ wählen.
@@ -23,6 +32,7 @@ chat-export-json = Alles als JSON exportieren
 chat-export-md = Als Markdown exportieren
 chat-export-text = Als Text exportieren
 chat-first-token = erstes Token nach { $seconds } s
+chat-hidden = Nicht Teil des Prompts
 chat-hint = Nachricht schreiben
 chat-import = Chat importieren
 chat-incomplete = Diese Antwort wurde unterbrochen; sie lässt sich fortsetzen.
@@ -34,7 +44,9 @@ chat-menu-of = Menü von „{ $title }“
 chat-message = Nachricht
 chat-new = Neuer Chat
 chat-next = Nächste Antwort
+chat-no-model = Es ist kein Modell geladen, das antworten könnte: Lade eines auf der Seite „Modelle“.
 chat-no-source = Keine Quelle angegeben: Angaben in dieser Antwort können falsch sein.
+chat-nothing-said = Das Modell beendete seine Antwort vor dem ersten Wort. Versuche es noch einmal oder ändere die Frage.
 chat-previous = Vorherige Antwort
 chat-reading = Prompt wird gelesen: { $done } von { $new }, { $cached } zwischengespeichert
 chat-regenerate = Neu antworten

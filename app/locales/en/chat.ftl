@@ -1,8 +1,14 @@
 # The chat: messages, the field to type in, the list of chats.
 
+chat-answer = Answer this message
 chat-assistant = Assistant
 chat-branch = Branch off into a new chat
 chat-cached = { $cached } cached, { $new } new
+chat-characters-gone =
+    { $n ->
+        [one] A character of this chat is not in the library any more, and does not speak in it.
+       *[other] { $n } characters of this chat are not in the library any more, and do not speak in it.
+    }
 chat-continue = Continue this answer
 chat-cut-context = Ended because the context is full
 chat-cut-limit = Ended at the limit of new tokens
@@ -14,6 +20,9 @@ chat-dropped =
         [one] { $n } message left out
        *[other] { $n } messages left out
     }
+chat-dropped-budget = no room: { $words }…
+chat-dropped-depth = beyond the history’s depth: { $words }…
+chat-dropped-no-slot = the format has no place for it: { $words }…
 chat-edit = Edit message
 chat-edit-done = Apply
 chat-embedded-hint = This is the tiny built-in model, made for trying things out. Choose a full one under Models.
@@ -23,6 +32,7 @@ chat-export-json = Export all as JSON
 chat-export-md = Export as Markdown
 chat-export-text = Export as text
 chat-first-token = first token after { $seconds } s
+chat-hidden = Not part of the prompt
 chat-hint = Write a message
 chat-import = Import a chat
 chat-incomplete = This answer was interrupted; it can be continued.
@@ -34,7 +44,9 @@ chat-menu-of = Menu of “{ $title }”
 chat-message = Message
 chat-new = New chat
 chat-next = Next answer
+chat-no-model = No model is loaded, so nothing can answer: load one on the page “Models”.
 chat-no-source = No source was given: facts in this answer may be wrong.
+chat-nothing-said = The model ended its answer before the first word. Try again, or change the question.
 chat-previous = Previous answer
 chat-reading = Reading the prompt: { $done } of { $new }, { $cached } cached
 chat-regenerate = Answer again

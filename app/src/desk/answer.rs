@@ -1,5 +1,6 @@
 //! An answer, from the question to the last token: what is asked of the worker, and what becomes of its events.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -13,8 +14,11 @@ use super::tokens::{self, Token};
 use super::{Desk, News, SAVE_EVERY, Sent};
 use crate::chat;
 use crate::store::{Change, ChatId};
-use crate::tree::{NewNode, Node, NodeId, ReplyInfo};
+use crate::tree::{NewNode, NodeId, ReplyInfo};
 use crate::worker::{Command, Model};
+
+/// How many of the messages that were left out are kept with an answer.
+const DROPPED_TOLD: usize = 8;
 
 /// How far the prompt is read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -50,6 +54,8 @@ pub struct Answering {
     /// Who can be speaking.
     names: Vec<String>,
     info: ReplyInfo,
+    /// The answer that was shown in its place; None where it is that very message that goes on.
+    instead_of: Option<NodeId>,
     stop_flag: Arc<AtomicBool>,
     saved_at: Instant,
     /// There is text that is not handed to the saver yet.
@@ -75,12 +81,14 @@ impl Answering {
     }
 }
 
-/// What an answer is.
-enum Kind {
-    /// A new message behind the user's.
-    New,
-    /// The message itself goes on.
-    GoesOn,
+/// What is to be answered, and how.
+struct Asked {
+    /// The message.
+    to: NodeId,
+    /// Who answers; None for whom the chat's settings name.
+    speaker: Option<u64>,
+    /// The answer that goes on, with its tokens so far; None for a new one.
+    onto: Option<(NodeId, Vec<Token>)>,
 }
 
 impl Desk {
@@ -90,75 +98,88 @@ impl Desk {
     }
 
     /// Asks for an answer to the message `to`, beside those that there are.
-    pub(super) fn answer_to(&mut self, to: NodeId) {
-        self.answer(to, Kind::New);
+    pub fn answer_to(&mut self, to: NodeId) {
+        self.answer(Asked { to, speaker: None, onto: None });
+    }
+
+    /// Another answer in place of `answer`, beside it, by the same speaker.
+    pub fn regenerate(&mut self, answer: NodeId) {
+        let Some(to) = self.chat.tree.node(answer).and_then(|node| node.parent) else { return };
+        self.answer(Asked { to, speaker: self.speaker_of(answer), onto: None });
     }
 
     /// Lets `answer` go on from its end.
     pub fn go_on(&mut self, answer: NodeId) {
-        self.answer(answer, Kind::GoesOn);
+        let Some(to) = self.chat.tree.node(answer).and_then(|node| node.parent) else { return };
+        let tokens = self.tokens(answer).map(Cow::into_owned).unwrap_or_default();
+        self.answer(Asked { to, speaker: self.speaker_of(answer), onto: Some((answer, tokens)) });
     }
 
     /// A new answer beside `answer` that begins as it does up to byte `at` of its text, then has `instead`, and goes on from there.
     pub fn branch(&mut self, answer: NodeId, at: usize, instead: &str) {
-        let Some(node) = self.chat.tree.node(answer) else { return };
-        let Some(kept) = node.content.get(..at) else { return };
+        let Some(node) = self.chat.tree.node(answer).filter(|_| self.is_idle()) else { return };
+        let (Some(kept), Some(to)) = (node.content.get(..at), node.parent) else { return };
         let begun = NewNode { name: node.name.clone(), ..NewNode::assistant(format!("{kept}{instead}")) };
-        if self.answering.is_some() {
-            return;
+        let tokens = self.tokens(answer).map(|tokens| tokens::branch(&tokens, &node.content, at, instead));
+        let speaker = self.speaker_of(answer);
+        let node = self.chat.tree.add(Some(to), begun);
+        if !self.answer(Asked { to, speaker, onto: Some((node, tokens.unwrap_or_default())) }) {
+            self.take_back(node, Some(answer));
         }
-        let parent = node.parent;
-        let node = self.chat.tree.add(parent, begun);
-        self.save_chat();
-        self.go_on(node);
     }
 
-    fn answer(&mut self, node: NodeId, kind: Kind) {
-        if self.answering.is_some() {
-            return;
+    /// Begins an answer; false when that cannot be, and the chat is as it was.
+    fn answer(&mut self, asked: Asked) -> bool {
+        if !self.is_idle() {
+            return false;
         }
         let Some(model) = self.model.ready().cloned() else {
-            self.news.push(News::Failed("no model is loaded: open the model page and load one".to_owned()));
-            return;
+            self.news.push(News::NoModel);
+            return false;
         };
-        let scene = match kind {
-            Kind::New => self.question_scene(node, &model.files),
-            Kind::GoesOn => self.scene(node, &model.files),
-        };
+        let Asked { to, speaker, onto } = asked;
+        let scene = self.question_scene(to, speaker, onto.as_ref().map(|(node, _)| *node), &model.files);
         let (composed, settings) = (scene.compose(), &scene.settings);
         let seed = if settings.fixed_seed { settings.sampler.seed } else { chat::random_seed() };
         let sampler = SamplerConfig { seed, ..settings.sampler.clone() };
         let manner = settings.manner(&sampler);
-        let made = manner.prompt(&composed.conversation, matches!(kind, Kind::GoesOn), &model.files);
-        let (prompt, mut request) =
-            match made.and_then(|prompt| Ok((manner.request(&prompt, &model.files)?, prompt))).map(|(r, p)| (p, r)) {
-                Ok(made) => made,
-                Err(error) => {
-                    self.news.push(News::Failed(error.to_string()));
-                    return;
-                }
-            };
+        let made = manner
+            .prompt(&composed.conversation, onto.is_some(), &model.files)
+            .and_then(|prompt| manner.request(&prompt, &model.files).map(|request| (prompt, request)));
+        let (prompt, mut request) = match made {
+            Ok(made) => made,
+            Err(error) => {
+                self.news.push(News::Failed(error.to_string()));
+                return false;
+            }
+        };
         request.alternatives = tokens::ALTERNATIVES;
         request.draft_tokens = if settings.prompt_lookup { MOST_DRAFTED } else { 0 };
+        // Who speaks does not speak for the others.
+        request.stop.extend(scene.others(composed.speaker).map(|name| format!("\n{name}:")));
+        // A format without a place for the System block left it out, with all that it says.
+        let has_system = !prompt.dropped.iter().any(|dropped| dropped.role == Role::System);
         let info = ReplyInfo {
             model: model.files.name.clone(),
             seed,
+            n_dropped: prompt.dropped.len() + composed.left_out,
             dropped: dropped(&prompt, &composed),
-            keywords: settings.system.keywords.names().map(str::to_owned).collect(),
-            sourced: composed.conversation.is_backed(),
+            keywords: settings.system.keywords.names().filter(|_| has_system).map(str::to_owned).collect(),
+            sourced: has_system && composed.conversation.is_backed(),
             ..ReplyInfo::default()
         };
-        let (target, before) = match kind {
-            Kind::New => (self.chat.tree.add(Some(node), NewNode::assistant(String::new())), String::new()),
-            Kind::GoesOn => (node, composed.last_as_written()),
-        };
-        let tokens = match before.is_empty() {
-            true => Vec::new(),
-            false => self.tokens(target).unwrap_or_else(|| vec![Token::written(before.clone())]),
+        let shown = self.chat.tree.chosen(Some(to));
+        let (node, before, tokens) = match onto {
+            None => (self.chat.tree.add(Some(to), NewNode::streaming()), String::new(), Vec::new()),
+            Some((node, tokens)) => {
+                let before = composed.last_as_written();
+                let tokens = if tokens.is_empty() { vec![Token::written(before.clone())] } else { tokens };
+                (node, before, tokens)
+            }
         };
         let (stop_flag, now) = (request.stop_flag.clone(), Instant::now());
         self.answering = Some(Answering {
-            node: target,
+            node,
             prefill: Prefill::default(),
             n_tokens: 0,
             started: now,
@@ -171,6 +192,7 @@ impl Desk {
             tokens,
             names: composed.names,
             info,
+            instead_of: shown.filter(|shown| *shown != node),
             stop_flag,
             saved_at: now,
             unsaved: true,
@@ -178,6 +200,16 @@ impl Desk {
         self.write(false);
         self.sent.push_back(Sent::Generate);
         self.tell_worker(Command::Generate(Box::new(request)));
+        true
+    }
+
+    /// Takes out `node`, an answer that came to nothing, and shows `instead_of` again, which was shown before it.
+    fn take_back(&mut self, node: NodeId, instead_of: Option<NodeId>) {
+        let _ = self.chat.tree.delete(node);
+        if let Some(shown) = instead_of {
+            self.chat.tree.choose(shown);
+        }
+        self.save_chat();
     }
 
     /// Ends the answer at the next token; what there is of it stays.
@@ -185,11 +217,6 @@ impl Desk {
         if let Some(answering) = &self.answering {
             answering.stop_flag.store(true, Ordering::Relaxed);
         }
-    }
-
-    /// Leaves the chat of an answer that was stopped: what there is of it is saved, the rest of its events say nothing.
-    pub(super) fn settle(&mut self) {
-        self.interrupted();
     }
 
     pub(super) fn prefill(&mut self, prefill: Prefill) {
@@ -274,7 +301,9 @@ impl Desk {
         (info.cached, info.new) = (reply.cached, reply.new);
         info.n_tokens = reply.ids.len();
         info.finish = Some(finish(&reply.finish).to_owned());
-        self.close(true);
+        if !self.close(true) && !matches!(reply.finish, FinishReason::Stopped) {
+            self.news.push(News::NothingSaid);
+        }
     }
 
     /// An answer that ends without its last event: what there is of it stays, marked as incomplete.
@@ -282,24 +311,35 @@ impl Desk {
         self.close(false);
     }
 
-    fn close(&mut self, complete: bool) {
+    /// False when nothing was said: then there is no answer.
+    fn close(&mut self, complete: bool) -> bool {
         self.write(complete);
-        let Some(answering) = self.answering.take() else { return };
-        let node = self.chat.tree.node(answering.node);
-        if node.is_some_and(|node: &Node| node.content.is_empty() && node.role == Role::Assistant) {
-            // Nothing was said: there is no answer.
-            let _ = self.chat.tree.delete(answering.node);
-            self.save_chat();
-        } else if let Ok(packed) = tokens::pack(&answering.tokens) {
+        let Some(answering) = self.answering.take() else { return true };
+        if self.chat.tree.node(answering.node).is_some_and(|node| node.content.is_empty()) {
+            self.take_back(answering.node, answering.instead_of);
+            return false;
+        }
+        if let Ok(packed) = tokens::pack(&answering.tokens) {
             self.saver.save(vec![Change::Tokens(answering.chat, answering.node, packed)]);
         }
+        self.last_tokens = Some((answering.chat, answering.node, answering.tokens));
+        true
     }
 
     /// The tokens of `answer` with what else the model thought of; None where none are kept.
-    pub fn tokens(&self, answer: NodeId) -> Option<Vec<Token>> {
-        match &self.answering {
-            Some(answering) if answering.node == answer => Some(answering.tokens.clone()),
-            _ => tokens::unpack(&self.store.tokens(self.chat.id, answer)?).ok(),
+    pub fn tokens(&self, answer: NodeId) -> Option<Cow<'_, [Token]>> {
+        match (&self.answering, &self.last_tokens) {
+            (Some(answering), _) if answering.node == answer => Some(Cow::Borrowed(&answering.tokens)),
+            (_, Some((chat, node, tokens))) if (*chat, *node) == (self.chat.id, answer) => Some(Cow::Borrowed(tokens)),
+            _ => tokens::unpack(&self.store.tokens(self.chat.id, answer)?).ok().map(Cow::Owned),
+        }
+    }
+
+    /// The same, as they are kept.
+    pub(super) fn packed_tokens(&self, answer: NodeId) -> Option<Vec<u8>> {
+        match &self.last_tokens {
+            Some((chat, node, tokens)) if (*chat, *node) == (self.chat.id, answer) => tokens::pack(tokens).ok(),
+            _ => self.store.tokens(self.chat.id, answer),
         }
     }
 }
@@ -314,7 +354,7 @@ fn finish(reason: &FinishReason) -> &'static str {
     }
 }
 
-/// What did not go into the prompt, one entry a message: who said it, and why it is out.
+/// The youngest messages that did not go into the prompt: why each is out, and how it begins.
 fn dropped(prompt: &Prompt, composed: &Composed) -> Vec<String> {
     let reason = |reason| match reason {
         DropReason::Budget => "budget",
@@ -326,5 +366,6 @@ fn dropped(prompt: &Prompt, composed: &Composed) -> Vec<String> {
             index.and_then(|index| composed.conversation.messages.get(index)).map(|message| message.content.as_str());
         text.unwrap_or("System").split_whitespace().take(6).collect::<Vec<_>>().join(" ")
     };
-    prompt.dropped.iter().map(|dropped| format!("{}: {}", reason(dropped.reason), words(dropped.index))).collect()
+    let youngest = prompt.dropped.iter().rev().take(DROPPED_TOLD);
+    youngest.map(|dropped| format!("{}: {}", reason(dropped.reason), words(dropped.index))).collect()
 }

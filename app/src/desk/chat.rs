@@ -1,11 +1,14 @@
-//! The chat that is open: its tree, its settings, and what of it is on disk.
+//! A chat on the desk: its tree, its settings, and what of it is on disk.
 
 use std::collections::HashMap;
 
 use crate::store::{Change, ChatHead, ChatId, ChatSummary, Saver, Store, Ticket};
 use crate::tree::{NodeId, Tree, now_ms};
 
-use super::settings::ChatSettings;
+use super::settings::{ChatSettings, lenient};
+
+/// Where what is typed and not sent is kept, beside the settings.
+const DRAFT: &str = "draft";
 
 /// Whether what is shown is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +19,7 @@ pub enum SaveState {
     Saving,
 }
 
-/// The chat that is open.
+/// A chat on the desk.
 #[derive(Debug)]
 pub struct OpenChat {
     /// Its id in the store, once it has been saved.
@@ -30,10 +33,14 @@ pub struct OpenChat {
     pub tree: Tree,
     /// What is typed and not sent.
     pub draft: String,
-    /// Head or settings differ from what is on disk.
+    /// Head or settings differ from what the saver has.
     touched: bool,
+    /// What the saver has of [`OpenChat::draft`].
+    kept_draft: String,
     /// Until when each message is being written.
     tickets: HashMap<NodeId, Ticket>,
+    /// Until when all of it is.
+    given: Ticket,
     /// Subtrees that were deleted, the last one last.
     pub(super) undo: Vec<crate::tree::Removed>,
     /// Counts up with each change of what a prompt is made from.
@@ -50,8 +57,9 @@ impl OpenChat {
     /// The chat `id` of `store`.
     pub(super) fn read(store: &Store, id: ChatId) -> Result<Self, crate::store::StoreError> {
         let crate::store::Chat { head, tree, .. } = store.chat(id)?;
-        let settings = serde_json::from_value(head.settings).unwrap_or_default();
-        Ok(Self::with(id, head.title, head.created_ms, settings, tree))
+        let draft = head.settings.get(DRAFT).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        let chat = Self::with(id, head.title, head.created_ms, lenient(head.settings), tree);
+        Ok(Self { kept_draft: draft.clone(), draft, ..chat })
     }
 
     fn with(id: ChatId, title: String, created_ms: u64, settings: ChatSettings, tree: Tree) -> Self {
@@ -63,7 +71,9 @@ impl OpenChat {
             tree,
             draft: String::new(),
             touched: false,
+            kept_draft: String::new(),
             tickets: HashMap::new(),
+            given: Ticket::default(),
             undo: Vec::new(),
             version: 0,
         }
@@ -80,13 +90,24 @@ impl OpenChat {
         self.version += 1;
     }
 
+    /// Says that something beside the chat has changed what a prompt is made from.
+    pub(super) fn look_again(&mut self) {
+        self.version += 1;
+    }
+
+    /// Whether settings, title or what is typed are still to be handed to the saver.
     pub(super) fn is_touched(&self) -> bool {
-        self.touched && !self.is_empty()
+        self.touched || self.draft != self.kept_draft
+    }
+
+    /// Whether all that was handed to the saver is on disk, when everything up to `saved` is.
+    pub(super) fn is_saved(&self, saved: Ticket) -> bool {
+        self.given <= saved
     }
 
     /// Whether nothing was said yet.
     pub fn is_empty(&self) -> bool {
-        self.tree.path().is_empty()
+        self.tree.path_ids().is_empty()
     }
 
     /// Hands everything that changed to `saver`, in one transaction.
@@ -98,16 +119,21 @@ impl OpenChat {
         if self.title.is_empty() {
             self.title = self.first_words();
         }
-        let settings = serde_json::to_value(&self.settings).unwrap_or_default();
+        let mut settings = serde_json::to_value(&self.settings).unwrap_or_default();
+        if !self.draft.is_empty() {
+            settings[DRAFT] = self.draft.as_str().into();
+        }
         let updated_ms = now_ms();
         let head = ChatHead { title: self.title.clone(), created_ms: self.created_ms, updated_ms, settings };
+        // Which branch is shown counts, too.
+        self.version += u64::from(!tree.is_empty());
         let nodes: Vec<NodeId> = tree.iter().filter_map(crate::tree::TreeChange::node).collect();
         let mut changes = vec![Change::ChatHead(self.id, head)];
         changes.extend(tree.into_iter().map(|change| Change::Tree(self.id, change)));
-        let ticket = saver.save(changes);
-        self.tickets.extend(nodes.into_iter().map(|node| (node, ticket)));
+        self.given = saver.save(changes);
+        self.tickets.extend(nodes.into_iter().map(|node| (node, self.given)));
         self.touched = false;
-        self.version += 1;
+        self.kept_draft.clone_from(&self.draft);
     }
 
     pub(super) fn summary(&self) -> ChatSummary {

@@ -1,19 +1,31 @@
 //! What a person does with chats and messages.
 
+use std::time::Instant;
+
 use guanaco_engine::prompt::{Language, Role};
 
 use super::chat::{OpenChat, SaveState};
+use super::model::ModelState;
 use super::settings::ChatSettings;
-use super::{Desk, News, setting};
+use super::{Desk, News, SAVE_EVERY, setting};
 use crate::store::{Change, ChatId};
 use crate::tree::{NewNode, NodeId};
 
 impl Desk {
     /// Opens a new chat, with the settings that new ones have.
     pub fn new_chat(&mut self) {
+        let chat = OpenChat::new(&self.store, self.new_settings());
+        self.turn_to(chat);
+    }
+
+    /// Leaves the open chat, as it is, for `chat`.
+    fn turn_to(&mut self, chat: OpenChat) {
         self.stop();
         self.settle();
-        self.chat = OpenChat::new(&self.store, self.new_settings());
+        let left = std::mem::replace(&mut self.chat, chat);
+        if !left.is_saved(self.saver.saved()) {
+            self.parked.push(left);
+        }
     }
 
     /// What a new chat is made with.
@@ -29,7 +41,7 @@ impl Desk {
         self.language = language;
         if self.chat.is_empty() && self.store.setting("new-chat").is_none() {
             self.chat.settings.language = language;
-            self.chat.touch();
+            self.chat.look_again();
         }
     }
 
@@ -38,12 +50,17 @@ impl Desk {
         if self.chat.id == id {
             return;
         }
-        self.stop();
-        self.settle();
-        match OpenChat::read(&self.store, id) {
+        let parked = self.parked.iter().position(|chat| chat.id == id).map(|at| self.parked.swap_remove(at));
+        match parked.map_or_else(|| OpenChat::read(&self.store, id), Ok) {
             Ok(chat) => {
-                self.chat = chat;
+                self.turn_to(chat);
                 self.keep("open-chat", &id.0);
+                let playing = &self.chat.settings.characters;
+                let gone: Vec<u64> = playing.iter().copied().filter(|id| self.character(*id).is_none()).collect();
+                if !gone.is_empty() {
+                    self.news.push(News::CharactersGone(gone.len()));
+                    gone.into_iter().for_each(|id| self.dismiss(id));
+                }
             }
             Err(error) => self.news.push(News::Failed(error.to_string())),
         }
@@ -57,15 +74,24 @@ impl Desk {
             self.save_chat();
             return;
         }
-        match self.store.chat(id) {
-            Ok(chat) => {
-                let head = crate::store::ChatHead { title, ..chat.head };
-                if let Some(listed) = self.chats.iter_mut().find(|chat| chat.id == id) {
-                    listed.title = head.title.clone();
+        if let Some(chat) = self.parked.iter_mut().find(|chat| chat.id == id) {
+            chat.title.clone_from(&title);
+            chat.touch();
+            chat.save(&self.saver);
+        } else {
+            match self.store.chat(id) {
+                Ok(chat) => {
+                    let head = crate::store::ChatHead { title: title.clone(), ..chat.head };
+                    self.saver.save(vec![Change::ChatHead(id, head)]);
                 }
-                self.saver.save(vec![Change::ChatHead(id, head)]);
+                Err(error) => {
+                    self.news.push(News::Failed(error.to_string()));
+                    return;
+                }
             }
-            Err(error) => self.news.push(News::Failed(error.to_string())),
+        }
+        if let Some(listed) = self.chats.iter_mut().find(|chat| chat.id == id) {
+            listed.title = title;
         }
     }
 
@@ -77,12 +103,27 @@ impl Desk {
             self.chat = OpenChat::new(&self.store, self.new_settings());
         }
         self.saver.save(vec![Change::DeleteChat(id)]);
+        self.parked.retain(|chat| chat.id != id);
         self.chats.retain(|chat| chat.id != id);
     }
 
-    /// Sends what is typed, and asks for an answer. Nothing happens without text, or while an answer is being made.
+    /// Whether no answer is being made: only then can the chat's messages be changed.
+    pub fn is_idle(&self) -> bool {
+        self.answering.is_none()
+    }
+
+    /// Whether what is typed can be sent: there is something, and a model to answer it.
+    pub fn can_send(&self) -> bool {
+        self.is_idle() && self.model.ready().is_some() && !self.chat.draft.trim().is_empty()
+    }
+
+    /// Sends what is typed, and asks for an answer. What cannot be sent yet stays where it is.
     pub fn send(&mut self) {
-        if self.answering.is_some() || self.chat.draft.trim().is_empty() {
+        if !self.can_send() {
+            let none = matches!(self.model, ModelState::None | ModelState::Failed(_));
+            if none && !self.chat.draft.trim().is_empty() {
+                self.news.push(News::NoModel);
+            }
             return;
         }
         let content = std::mem::take(&mut self.chat.draft).trim().to_owned();
@@ -92,17 +133,9 @@ impl Desk {
         self.answer_to(node);
     }
 
-    /// Another answer in place of `answer`, beside it.
-    pub fn regenerate(&mut self, answer: NodeId) {
-        let parent = self.chat.tree.node(answer).and_then(|node| node.parent);
-        if let Some(parent) = parent {
-            self.answer_to(parent);
-        }
-    }
-
     /// Replaces the text of `node` by a sibling with `text`. A user's message is answered anew.
     pub fn edit(&mut self, node: NodeId, text: &str) {
-        if self.answering.is_some() {
+        if !self.is_idle() {
             return;
         }
         let is_user = self.chat.tree.node(node).is_some_and(|node| node.role == Role::User);
@@ -115,7 +148,7 @@ impl Desk {
 
     /// The answer or message beside `node`, `by` further; nothing at either end.
     pub fn swipe(&mut self, node: NodeId, by: isize) {
-        if self.answering.is_none() {
+        if self.is_idle() {
             self.chat.tree.swipe(node, by);
             self.save_chat();
         }
@@ -123,7 +156,7 @@ impl Desk {
 
     /// Opens the branch that `node` is on.
     pub fn choose(&mut self, node: NodeId) {
-        if self.answering.is_none() {
+        if self.is_idle() {
             self.chat.tree.choose(node);
             self.save_chat();
         }
@@ -131,22 +164,26 @@ impl Desk {
 
     /// Opens a new chat that begins as this one does, up to `node`.
     pub fn branch_off(&mut self, node: NodeId) {
-        if self.answering.is_some() {
+        if !self.is_idle() {
             return;
         }
         let mut chat = OpenChat::new(&self.store, self.chat.settings.clone());
         chat.title.clone_from(&self.chat.title);
-        let mut parent = None;
+        let (mut parent, mut tokens) = (None, Vec::new());
         for node in self.chat.tree.path_to(node) {
-            parent = Some(chat.tree.add(parent, NewNode::like(node)));
+            let copy = chat.tree.add(parent, NewNode::like(node));
+            let packed = node.reply.as_ref().and_then(|_| self.packed_tokens(node.id));
+            tokens.extend(packed.map(|packed| Change::Tokens(chat.id, copy, packed)));
+            parent = Some(copy);
         }
-        self.chat = chat;
+        self.turn_to(chat);
         self.save_chat();
+        self.saver.save(tokens);
     }
 
     /// Deletes `node` with all that follows it; [`Desk::undo`] brings it back.
     pub fn delete(&mut self, node: NodeId) {
-        if self.answering.is_none()
+        if self.is_idle()
             && let Some(removed) = self.chat.tree.delete(node)
         {
             self.chat.undo.push(removed);
@@ -156,15 +193,15 @@ impl Desk {
 
     /// Brings the last deleted messages back.
     pub fn undo(&mut self) {
-        if let Some(removed) = self.chat.undo.pop() {
+        if let Some(removed) = self.chat.undo.pop_if(|_| self.answering.is_none()) {
             self.chat.tree.restore(removed);
             self.save_chat();
         }
     }
 
-    /// Whether there is something to bring back.
+    /// Whether there is something to bring back, now.
     pub fn can_undo(&self) -> bool {
-        !self.chat.undo.is_empty()
+        self.is_idle() && !self.chat.undo.is_empty()
     }
 
     /// Whether message `node` is on disk as it is shown.
@@ -176,18 +213,52 @@ impl Desk {
         self.chat.save_state(node, self.saver.saved())
     }
 
-    /// Saves what changed in the open chat.
+    /// Saves what changed in the open chat. One in which nothing was said waits until it is left.
     pub fn save_chat(&mut self) {
+        if self.is_kept() {
+            self.write_chat();
+        }
+    }
+
+    /// Whether the open chat is one that the list has, or will have.
+    fn is_kept(&self) -> bool {
+        !self.chat.tree.is_empty() || self.is_listed(self.chat.id)
+    }
+
+    /// Whether something that was typed or set is not on its way to the store yet: [`Desk::poll`] should be called soon.
+    pub fn has_unsaved(&self) -> bool {
+        (self.chat.is_touched() && self.is_kept()) || self.has_unsaved_characters()
+    }
+
+    /// Saves what was set for the open chat and what is typed, if that was done a while ago.
+    pub(super) fn save_settings_in_time(&mut self) {
+        if self.chat.is_touched() && self.kept_at.is_none_or(|at| at.elapsed() >= SAVE_EVERY) {
+            self.kept_at = Some(Instant::now());
+            self.save_chat();
+        }
+    }
+
+    /// Ends the answer that was stopped, and saves all of the open chat, which is left: what there is of the answer stays, the rest of
+    /// its events say nothing.
+    pub(super) fn settle(&mut self) {
+        self.interrupted();
+        if self.chat.is_touched() {
+            self.write_chat();
+        }
+    }
+
+    fn write_chat(&mut self) {
         self.chat.save(&self.saver);
         let summary = self.chat.summary();
-        let known = self.chats.iter().any(|chat| chat.id == summary.id);
-        self.chats.retain(|chat| chat.id != summary.id);
-        if self.chat.is_empty() && !known {
-            return;
-        }
-        if !known {
+        if !self.is_listed(summary.id) {
             self.keep("open-chat", &summary.id.0);
         }
+        self.chats.retain(|chat| chat.id != summary.id);
         self.chats.insert(0, summary);
+    }
+
+    /// Whether the chat `id` is one of those that are kept.
+    pub(super) fn is_listed(&self, id: ChatId) -> bool {
+        self.chats.iter().any(|chat| chat.id == id)
     }
 }

@@ -1,6 +1,6 @@
 //! The library of characters: cards that were made here or brought in, and who of them plays in the open chat.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -102,7 +102,8 @@ pub fn is_card(path: &Path) -> bool {
 /// Which characters differ from what the store has.
 #[derive(Debug, Default)]
 pub(super) struct Unsaved {
-    ids: BTreeSet<u64>,
+    /// True where the portrait does, too.
+    ids: BTreeMap<u64, bool>,
     saved_at: Option<Instant>,
 }
 
@@ -129,7 +130,7 @@ impl Desk {
     pub fn add_character(&mut self, card: Card, portrait: Option<Vec<u8>>) -> u64 {
         let id = self.store.new_character_id();
         self.characters.push(Character { id, card: Arc::new(card), portrait: portrait.map(Arc::from) });
-        self.character_changed(id);
+        self.character_changed(id, true);
         self.save_characters();
         id
     }
@@ -146,7 +147,7 @@ impl Desk {
     pub fn edit_character(&mut self, id: u64, change: impl FnOnce(&mut Card)) {
         let Some(character) = self.characters.iter_mut().find(|character| character.id == id) else { return };
         change(Arc::make_mut(&mut character.card));
-        self.character_changed(id);
+        self.character_changed(id, false);
     }
 
     /// Makes the picture in the file `path` the portrait of `id`.
@@ -165,16 +166,16 @@ impl Desk {
             let link = AssetLink { uri: "ccdefault:".to_owned(), ext: "png".to_owned(), ..icon };
             Arc::make_mut(&mut character.card).set_asset(&link);
         }
-        self.character_changed(id);
+        self.character_changed(id, true);
         self.save_characters();
         Ok(())
     }
 
     /// What shows characters, or is made from them, is to look again.
-    fn character_changed(&mut self, id: u64) {
-        self.unsaved.ids.insert(id);
+    fn character_changed(&mut self, id: u64, portrait: bool) {
+        *self.unsaved.ids.entry(id).or_default() |= portrait;
         self.characters.sort_by_cached_key(|character| character.card.called().to_lowercase());
-        self.chat.version += 1;
+        self.chat.look_again();
     }
 
     /// Saves the characters that were changed a while ago.
@@ -192,7 +193,8 @@ impl Desk {
         let ids = std::mem::take(&mut self.unsaved.ids);
         self.unsaved.saved_at = Some(Instant::now());
         let mut changes = Vec::new();
-        for character in self.characters.iter().filter(|character| ids.contains(&character.id)) {
+        for character in &self.characters {
+            let Some(&with_portrait) = ids.get(&character.id) else { continue };
             let (name, card) = (character.card.called().to_owned(), character.card.json());
             // What a limit would refuse when it is read again must not take the place of what is there.
             if let Err(error) = Card::from_json(&card) {
@@ -201,22 +203,18 @@ impl Desk {
                 self.news.push(told);
                 continue;
             }
-            let portrait = character.portrait.as_deref().map(<[u8]>::to_vec);
-            changes.push(Change::Character(CharacterRecord {
-                id: character.id,
-                name,
-                card,
-                portrait,
-                updated_ms: now_ms(),
-            }));
+            // A picture of megabytes is not written anew for each letter.
+            let portrait = character.portrait.as_deref().filter(|_| with_portrait).map(<[u8]>::to_vec);
+            let record = CharacterRecord { id: character.id, name, card, portrait, updated_ms: now_ms() };
+            changes.push(if with_portrait { Change::Character(record) } else { Change::Card(record) });
         }
         if !changes.is_empty() {
             self.saver.save(changes);
         }
     }
 
-    /// Whether a character was changed and is not on its way to the store yet: [`Desk::poll`] should be called soon.
-    pub fn has_unsaved_characters(&self) -> bool {
+    /// Whether a character was changed and is not on its way to the store yet.
+    pub(super) fn has_unsaved_characters(&self) -> bool {
         !self.unsaved.ids.is_empty()
     }
 
@@ -273,7 +271,7 @@ impl Desk {
         let only_greeted = said.len() <= 1 && said.iter().all(|node| node.role == Role::Assistant);
         self.chat.settings.characters.push(id);
         let seed = self.chat.id.0;
-        let user = self.chat.settings.user_name.clone();
+        let user = self.chat.settings.user().to_owned();
         let mut all: Vec<(String, String)> = Vec::new();
         let mut add = |card: &Card, texts: Vec<String>| {
             let name = crate::cards::mend_name(card.called());
@@ -308,6 +306,9 @@ impl Desk {
     /// Takes the character out of the open chat.
     pub fn dismiss(&mut self, id: u64) {
         let settings = &mut self.chat.settings;
+        if !settings.characters.contains(&id) {
+            return;
+        }
         settings.characters.retain(|other| *other != id);
         settings.speaker = settings.speaker.filter(|speaker| *speaker != id);
         self.chat.touch();

@@ -1,7 +1,8 @@
 //! Everything that the window shows and does, without a window: the open chat, the model, the store. It owns the one worker.
 //!
 //! The window draws what it finds here and calls its methods; [`Desk::poll`] takes in what the worker, the saver and the preview have
-//! done since. Nothing here waits: what takes long runs on a thread of its own, which wakes the window when it is done.
+//! done since. Nothing here waits but for the disk, where a file is to hold what was said last: what takes long runs on a thread of its
+//! own, which wakes the window when it is done.
 
 mod answer;
 mod chat;
@@ -22,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use answer::{Answering, Prefill};
 pub use chat::{OpenChat, SaveState};
@@ -30,6 +31,7 @@ use guanaco_engine::Error;
 use guanaco_engine::model::LoadProgress;
 use guanaco_engine::prompt::Language;
 pub use preview::Previewed;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::inspect::Inspector;
@@ -38,14 +40,16 @@ use self::library::Character;
 use self::model::{Device, Load, ModelState, Opened};
 use self::preview::Preview;
 use self::settings::{ModelChoice, WindowSettings};
+use self::tokens::Token;
 use crate::hub::Cache;
-use crate::store::{Change, ChatSummary, Saver, Store, StoreError};
+use crate::store::{Change, ChatId, ChatSummary, Saver, Store, StoreError};
+use crate::tree::NodeId;
 use crate::worker::{self, Command, Event, LoadSpec, Worker};
 
 /// The most time of one submit while a window is drawn by the same GPU: less than a frame at 60 Hz.
 pub const SUBMIT_TIME: Duration = Duration::from_millis(8);
 
-/// How often an answer that streams is saved.
+/// How often an answer that streams is saved, and what is typed.
 const SAVE_EVERY: Duration = Duration::from_millis(500);
 
 /// Called, on any thread, when there is something new to take in.
@@ -62,6 +66,12 @@ pub enum News {
     Failed(String),
     /// The program ended while it loaded the model of this name, so that it is not loaded again by itself.
     NotLoaded(String),
+    /// So many characters of the chat that was opened are not in the library any more.
+    CharactersGone(usize),
+    /// There is no model that could answer.
+    NoModel,
+    /// The model ended its answer before the first word.
+    NothingSaid,
     /// A model's files are odd in this way.
     Warning(String),
 }
@@ -88,7 +98,13 @@ pub struct Desk {
     unsaved: library::Unsaved,
     /// The chat that is open.
     pub chat: OpenChat,
+    /// Chats that were left before all of them was on disk, where the store does not know them yet as they are.
+    parked: Vec<OpenChat>,
+    /// When settings or a draft were handed to the saver last.
+    kept_at: Option<Instant>,
     answering: Option<Answering>,
+    /// The tokens of the last answer, which may be on their way to the store.
+    last_tokens: Option<(ChatId, NodeId, Vec<Token>)>,
     preview: Preview,
     /// Somebody looks at what a lorebook does: the preview, which knows it, is kept up to date.
     pub looks_at_lore: bool,
@@ -146,7 +162,10 @@ impl Desk {
             chat: OpenChat::new(&store, setting(&store, "new-chat")),
             model: ModelState::None,
             device: None,
+            parked: Vec::new(),
+            kept_at: None,
             answering: None,
+            last_tokens: None,
             specs: channel(),
             sent: VecDeque::new(),
             news,
@@ -160,8 +179,8 @@ impl Desk {
             desk.add_sample();
         }
         let last: Option<u64> = setting(&desk.store, "open-chat");
-        if let Some(id) = last.filter(|id| desk.chats.iter().any(|chat| chat.id.0 == *id)) {
-            desk.open_chat(crate::store::ChatId(id));
+        if let Some(id) = last.map(ChatId).filter(|id| desk.is_listed(*id)) {
+            desk.open_chat(id);
         }
         Ok(desk)
     }
@@ -183,7 +202,12 @@ impl Desk {
         }
         self.poll_job();
         self.save_streaming();
+        self.save_settings_in_time();
         self.save_characters_in_time();
+        if !self.parked.is_empty() {
+            let saved = self.saver.saved();
+            self.parked.retain(|chat| !chat.is_saved(saved));
+        }
         self.refresh_preview();
     }
 
@@ -291,6 +315,7 @@ impl Desk {
             load.stop();
         }
         self.model = ModelState::None;
+        self.load_ended();
         self.tell_worker(Command::Unload);
     }
 
@@ -321,19 +346,12 @@ impl Desk {
         self.keep("window", &self.window);
     }
 
-    /// Saves what was set for the open chat, once it has a message.
-    pub fn save_settings(&mut self) {
-        if self.chat.is_touched() {
-            self.save_chat();
-        }
-    }
-
     /// Takes the open chat's settings for all chats to come.
     pub fn keep_as_default(&self) {
         self.keep("new-chat", &self.chat.settings);
     }
 
-    fn keep(&self, key: &str, value: &impl serde::Serialize) {
+    fn keep(&self, key: &str, value: &impl Serialize) {
         if let Ok(value) = serde_json::to_value(value) {
             self.saver.save(vec![Change::Setting(key.to_owned(), value)]);
         }
@@ -370,6 +388,6 @@ fn told(error: &anyhow::Error) -> String {
 }
 
 /// What is kept under `key`; the default where there is nothing, or nothing of use.
-fn setting<T: DeserializeOwned + Default>(store: &Store, key: &str) -> T {
-    store.setting(key).and_then(|value: serde_json::Value| serde_json::from_value(value).ok()).unwrap_or_default()
+fn setting<T: Serialize + DeserializeOwned + Default>(store: &Store, key: &str) -> T {
+    store.setting(key).map(settings::lenient).unwrap_or_default()
 }

@@ -7,7 +7,9 @@ use guanaco_engine::gpu::GpuOptions;
 use guanaco_engine::model::KvFormat;
 use guanaco_engine::prompt::{Language, Preset, System};
 use guanaco_engine::sampler::SamplerConfig;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::chat::Manner;
 use crate::checkpoint::LoraSpec;
@@ -34,11 +36,11 @@ pub struct ChatSettings {
     pub system: System,
     /// The language of the builder's words.
     pub language: Language,
-    /// What `{{user}}` stands for; empty for the interface's word.
+    /// What the person is called; empty for the language's word ([`ChatSettings::user`]).
     pub user_name: String,
     /// Who is played, by id in the library; the first speaks first.
     pub characters: Vec<u64>,
-    /// Who speaks next, of several; None for who spoke before.
+    /// Who speaks next, of several; None for the first.
     pub speaker: Option<u64>,
     /// Whether an answer is made to begin with `Name:`.
     pub force_name: bool,
@@ -65,6 +67,21 @@ impl Default for ChatSettings {
 }
 
 impl ChatSettings {
+    /// What `{{user}}` stands for.
+    pub fn user(&self) -> &str {
+        if !self.user_name.trim().is_empty() {
+            return self.user_name.trim();
+        }
+        match self.language {
+            Language::En => "User",
+            Language::ZhCn => "用户",
+            Language::ZhTw => "使用者",
+            Language::ZhHk => "用戶",
+            Language::Ja => "ユーザー",
+            Language::De => "Nutzer",
+        }
+    }
+
     /// How an answer is made by them, with `sampler`.
     pub fn manner<'a>(&'a self, sampler: &'a SamplerConfig) -> Manner<'a> {
         Manner {
@@ -76,6 +93,23 @@ impl ChatSettings {
             history_tokens: self.history_tokens,
         }
     }
+}
+
+/// Settings from their JSON form, field by field: one that this version does not know has its default, and takes no other with it.
+pub(super) fn lenient<T: Serialize + DeserializeOwned + Default>(kept: Value) -> T {
+    let Value::Object(fields) = kept else { return serde_json::from_value(kept).unwrap_or_default() };
+    if let Ok(settings) = serde_json::from_value(Value::Object(fields.clone())) {
+        return settings;
+    }
+    let mut read = serde_json::to_value(T::default()).unwrap_or_default();
+    for (name, value) in fields {
+        let Some(field) = read.get_mut(&name) else { continue };
+        let before = std::mem::replace(field, value);
+        if T::deserialize(&read).is_err() {
+            read[&name] = before;
+        }
+    }
+    serde_json::from_value(read).unwrap_or_default()
 }
 
 /// A LoRA over the model.
@@ -150,5 +184,30 @@ pub struct WindowSettings {
 impl Default for WindowSettings {
     fn default() -> Self {
         Self { locale: None, theme: "system".to_owned(), scale: 1.0, prompt_panel: true, recent_models: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use guanaco_engine::prompt::Source;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_takes_nothing_else_with_it() {
+        let mut settings = ChatSettings { characters: vec![3, 4], max_new_tokens: 77, ..ChatSettings::default() };
+        let source = |text: &str| Source { title: "t".into(), link: None, text: text.into(), enabled: true };
+        settings.system.sources = vec![source("one"), source("two")];
+        let mut kept = serde_json::to_value(&settings).unwrap();
+        assert_eq!(lenient::<ChatSettings>(kept.clone()), settings);
+        kept["preset"] = json!("of a later version");
+        kept["max_new_tokens"] = json!("many");
+        kept["and"] = json!({ "more": 1 });
+        let expected = ChatSettings { max_new_tokens: ChatSettings::default().max_new_tokens, ..settings };
+        assert_eq!(lenient::<ChatSettings>(kept), expected);
+        assert_eq!(lenient::<ChatSettings>(json!(null)), ChatSettings::default());
+        assert_eq!(lenient::<ChatSettings>(json!([1])), ChatSettings::default());
+        assert_eq!((lenient::<u32>(json!(7)), lenient::<u32>(json!({ "a": 1 }))), (7, 0));
     }
 }

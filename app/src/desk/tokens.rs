@@ -84,6 +84,19 @@ pub fn places(tokens: &[Token], content: &str) -> Vec<Option<Range<usize>>> {
     tokens.iter().map(place).collect()
 }
 
+/// The tokens of an answer that begins as that of `tokens`, with the text `content`, does up to byte `at`, and then has `instead`.
+pub fn branch(tokens: &[Token], content: &str, at: usize, instead: &str) -> Vec<Token> {
+    let places = places(tokens, content);
+    let Some(fork) = places.iter().position(|place| place.as_ref().is_some_and(|place| place.start >= at)) else {
+        return Vec::new();
+    };
+    let (before, after) = tokens.split_at(fork);
+    let Some(left) = after.first() else { return Vec::new() };
+    let chance = left.best.iter().find(|best| best.text == instead).map_or(0.0, |best| best.chance);
+    let other = Token { text: instead.to_owned(), chance, best: left.best.clone() };
+    before.iter().cloned().chain(Some(other)).collect()
+}
+
 /// As they are kept.
 ///
 /// # Errors
@@ -117,6 +130,8 @@ mod tests {
         assert_eq!(places(&tokens, "Hello"), [None, None, Some(0..2), None, Some(2..5), None]);
         assert_eq!(places(&tokens, "Ava: Hello").first(), Some(&Some(0..3)));
         assert!(places(&tokens, "Goodbye").is_empty());
+        let texts = |at| branch(&tokens, "Hello", at, "y!").into_iter().map(|token| token.text).collect::<String>();
+        assert_eq!([texts(0), texts(2), texts(5)], [" Ava:y!", " Ava: Hey!", ""]);
     }
 
     #[test]

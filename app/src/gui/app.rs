@@ -173,7 +173,7 @@ impl eframe::App for App {
             open.news.append(&mut open.desk.news);
             open.desk.looks_at_lore &= open.page == Page::Library;
             // What streams, or was typed, is saved in time though nothing else happens.
-            if open.desk.answering().is_some() || open.desk.has_unsaved_characters() {
+            if open.desk.answering().is_some() || open.desk.has_unsaved() {
                 ctx.request_repaint_after(Duration::from_millis(250));
             }
         }

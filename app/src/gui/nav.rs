@@ -52,11 +52,13 @@ impl Nav {
 
     fn chats(&mut self, ui: &mut Ui, desk: &mut Desk, t: &Texts, page: &mut Page) {
         let filter = self.filter.to_lowercase();
+        // In which nothing was said yet.
+        let titled = |title: &str| if title.is_empty() { t.get("chat-new").to_owned() } else { title.to_owned() };
         let shown: Vec<(ChatId, String)> = desk
             .chats
             .iter()
             .filter(|chat| filter.is_empty() || chat.title.to_lowercase().contains(&filter))
-            .map(|chat| (chat.id, chat.title.clone()))
+            .map(|chat| (chat.id, titled(&chat.title)))
             .collect();
         let height = ui.spacing().interact_size.y;
         ScrollArea::vertical().id_salt("chats").auto_shrink(false).show_rows(ui, height, shown.len(), |ui, rows| {

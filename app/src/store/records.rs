@@ -115,6 +115,8 @@ pub enum Change {
     DeleteChat(ChatId),
     /// The character is new, or as it is now.
     Character(CharacterRecord),
+    /// The same, but for the picture, which stays as it is.
+    Card(CharacterRecord),
     /// The character is gone.
     DeleteCharacter(u64),
     /// The setting has this value now; null removes it.

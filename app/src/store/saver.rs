@@ -196,6 +196,7 @@ enum Subject {
     Tokens(ChatId, NodeId),
     Chat(ChatId),
     Character(u64),
+    Card(u64),
     Setting(String),
 }
 
@@ -213,6 +214,8 @@ fn keep_latest(changes: &mut Vec<Change>) {
             Change::Tokens(chat, id, _) => Subject::Tokens(*chat, *id),
             Change::DeleteChat(chat) => Subject::Chat(*chat),
             Change::Character(record) => Subject::Character(record.id),
+            // Not in place of the whole: that has the picture.
+            Change::Card(record) => Subject::Card(record.id),
             Change::DeleteCharacter(id) => Subject::Character(*id),
             Change::Setting(key, _) => Subject::Setting(key.clone()),
         };

@@ -43,7 +43,9 @@ fn what_is_written_is_read_by_the_next_start() {
             .unwrap();
         store.write(&[Change::ChatHead(b, ChatHead { updated_ms: 9, ..ChatHead::new("second") })]).unwrap();
         store.write(&[Change::Tokens(a, answer, vec![0, 9]), Change::Setting("theme".into(), json!("dark"))]).unwrap();
-        store.write(&[Change::Character(card.clone()), Change::Character(plain.clone())]).unwrap();
+        let text = CharacterRecord { portrait: None, ..card.clone() };
+        let old = CharacterRecord { name: "before".into(), ..card.clone() };
+        store.write(&[Change::Character(old), Change::Card(text), Change::Character(plain.clone())]).unwrap();
     }
     let store = Store::open(folder.path()).unwrap();
     let chats = store.chats().unwrap();

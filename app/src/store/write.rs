@@ -135,7 +135,14 @@ impl<'t> Tables<'t> {
                 self.tokens.retain_in(of_chat(*chat), |_, _| false)?;
                 self.removed.retain_in(of_chat(*chat), |_, ()| false)?;
             }
-            Change::Character(record) => self.character(record)?,
+            Change::Character(record) => {
+                self.card(record)?;
+                match &record.portrait {
+                    Some(bytes) => drop(self.portraits.insert(record.id, bytes.as_slice())?),
+                    None => drop(self.portraits.remove(record.id)?),
+                }
+            }
+            Change::Card(record) => self.card(record)?,
             Change::DeleteCharacter(id) => {
                 self.characters.remove(id)?;
                 self.portraits.remove(id)?;
@@ -180,14 +187,10 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    fn character(&mut self, record: &CharacterRecord) -> Result<(), redb::Error> {
-        let CharacterRecord { id, name, card, portrait, updated_ms } = record;
+    fn card(&mut self, record: &CharacterRecord) -> Result<(), redb::Error> {
+        let CharacterRecord { id, name, card, updated_ms, .. } = record;
         let row = CardRow { name: name.clone(), card: card.clone(), updated_ms: *updated_ms };
         self.characters.insert(id, json(&row)?.as_slice())?;
-        match portrait {
-            Some(bytes) => drop(self.portraits.insert(id, bytes.as_slice())?),
-            None => drop(self.portraits.remove(id)?),
-        }
         Ok(())
     }
 }

@@ -49,6 +49,11 @@ fn yes() -> bool {
     true
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(n: &usize) -> bool {
+    *n == 0
+}
+
 /// How a reply was made, for the line below it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -69,7 +74,10 @@ pub struct ReplyInfo {
     pub new: usize,
     /// Tokens of the reply.
     pub n_tokens: usize,
-    /// What was left out of the prompt for want of space, one line each.
+    /// How many messages were left out of the prompt.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub n_dropped: usize,
+    /// The youngest of them, a line each: `budget`, `depth` or `no-slot`, a colon, and the first words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<String>,
     /// The reserved keywords that the prompt allowed or the reply used.

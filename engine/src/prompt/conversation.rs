@@ -82,9 +82,10 @@ impl System {
         system
     }
 
-    /// Whether there is something to check an answer against: knowledge, or a source that is on.
+    /// Whether there is something to check an answer against: knowledge, or a source with a text that is on.
     pub fn has_source(&self) -> bool {
-        self.sources.iter().any(|source| source.enabled) || !self.knowledge.trim().is_empty()
+        let says = |source: &Source| source.enabled && !source.text.trim().is_empty();
+        self.sources.iter().any(says) || !self.knowledge.trim().is_empty()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use eframe::egui::{Key, Modifiers};
-use guanaco::desk::News;
+use guanaco::desk::{Desk, News};
 use guanaco_tests::Outcome;
 
 use super::hands::Hands;
@@ -64,15 +64,62 @@ fn search(hands: &mut Hands) -> Outcome {
     hands.click("Apply")?;
     hands.click_last("Previous answer")?;
     ensure!(!hands.sees("A lighthouse stands there."));
+    hands.say("Is the lighthouse old?")?;
     hands.press_with(Modifiers::COMMAND, Key::F);
     ensure!(hands.focused().as_deref() == Some("Search this chat"), "{:?}", hands.focused());
     hands.write("LIGHTHOUSE");
-    ensure!(hands.sees("1 of 1"), "{:?}", hands.labels());
+    ensure!(hands.sees("0 of 2"), "{:?}", hands.labels());
     hands.press(Key::Enter);
-    ensure!(hands.path()[1].content == "A lighthouse stands there." && hands.path()[1].id != second);
+    ensure!(hands.sees("1 of 2") && hands.path()[1].id == second && hands.path().len() == 4, "{:?}", hands.path());
+    hands.press(Key::Enter);
+    ensure!(hands.sees("2 of 2") && hands.path()[1].content == "A lighthouse stands there.", "{:?}", hands.path());
+    hands.click("Previous match")?;
+    ensure!(hands.sees("1 of 2") && hands.path()[1].id == second);
+    hands.click("Search this chat")?;
     hands.press(Key::Escape);
-    ensure!(!hands.sees("1 of 1"));
+    ensure!(!hands.sees("1 of 2"));
     Ok(())
+}
+
+/// Knowledge and a message that are being typed, in a chat in which nothing was said yet; and the prompt that is shown is never another
+/// chat's.
+pub(crate) fn left() -> Outcome {
+    let mut hands = Hands::new()?;
+    hands.say("About the sea")?;
+    hands.click("➕ New chat")?;
+    hands.type_text("Half a question")?;
+    hands.click("Knowledge")?;
+    hands.fill("System knowledge", "The tower of Medora is 87 metres high.")?;
+    hands.wait(|desk| says(desk, "Medora"))?;
+    ensure!(hands.desk().chats.len() == 1, "one in which nothing was said is not listed while it is open");
+    // The field still has the keyboard.
+    hands.click("About the sea")?;
+    ensure!(!says(hands.desk(), "Medora"), "the prompt of the chat that was left");
+    hands.wait(|desk| says(desk, "About the sea"))?;
+    ensure!(hands.desk().chat.settings.system.knowledge.is_empty() && hands.desk().chats.len() == 2);
+    let there = |hands: &mut Hands| -> Outcome {
+        hands.click("New chat")?;
+        let chat = &hands.desk().chat;
+        let kept = (chat.draft.as_str(), chat.settings.system.knowledge.as_str());
+        ensure!(kept == ("Half a question", "The tower of Medora is 87 metres high."), "{kept:?}");
+        hands.wait(|desk| says(desk, "Medora") && says(desk, "Half a question"))
+    };
+    there(&mut hands)?;
+    hands.click("About the sea")?;
+    let mut hands = hands.restart()?;
+    there(&mut hands)?;
+    // What was typed lives as long as it was not sent.
+    hands.click("➤ Send")?;
+    hands.wait_for_answer()?;
+    hands.click("About the sea")?;
+    hands.click("Half a question")?;
+    ensure!(hands.desk().chat.draft.is_empty() && hands.path().len() == 2);
+    Ok(())
+}
+
+/// Whether the prompt that is shown has `words`.
+fn says(desk: &Desk, words: &str) -> bool {
+    desk.preview().is_some_and(|shown| shown.prompt.as_ref().is_ok_and(|prompt| prompt.text.contains(words)))
 }
 
 /// Each kind of file by the chat's menu; the JSON comes back when it is dropped on the window.

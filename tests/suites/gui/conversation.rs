@@ -2,8 +2,10 @@
 
 use anyhow::{Context as _, ensure};
 use eframe::egui::{Key, Modifiers};
+use guanaco::cards::Card;
 use guanaco::tree::Node;
 use guanaco_engine::prompt::Role;
+use guanaco_engine::sampler::SamplerConfig;
 use guanaco_tests::Outcome;
 
 use super::hands::Hands;
@@ -105,9 +107,89 @@ pub(crate) fn several() -> Outcome {
         path.len() == 5 && path[4].name.as_deref() == Some("Zorina") && path[4].role == Role::Assistant,
         "{path:?}"
     );
+    // Whoever is to speak next: an answer goes on, and is made again, by its own speaker.
+    hands.click_last("Luma")?;
+    hands.click_last("Continue this answer")?;
+    hands.wait_for_answer()?;
+    let more = hands.path()[4].clone();
+    ensure!(more.name == path[4].name && more.content.starts_with(&path[4].content), "{more:?}");
+    hands.click_last("Answer again")?;
+    hands.wait_for_answer()?;
+    let again = hands.path()[4].clone();
+    ensure!(again.id != more.id && again.name == more.name, "{again:?}");
     hands.click("👥  Library")?;
     hands.click_first("Remove from chat")?;
     ensure!(hands.desk().chat.settings.characters.len() == 1);
+    // So does the answer of one who is not in the chat any more, without the name in its text.
+    hands.page(Key::Num1);
+    hands.click_last("Continue this answer")?;
+    hands.wait_for_answer()?;
+    let more = hands.path()[4].clone();
+    ensure!(more.name == again.name && more.content.starts_with(&again.content), "{more:?}");
+    Ok(())
+}
+
+/// An answer is made again and stopped before its first word: what was shown is shown again. A message without an answer can have one.
+pub(crate) fn nothing() -> Outcome {
+    let mut hands = Hands::new()?;
+    hands.brief();
+    hands.say("One")?;
+    hands.click_last("Answer again")?;
+    hands.wait_for_answer()?;
+    hands.click_last("Previous answer")?;
+    hands.say("Two")?;
+    let before = hands.path();
+    ensure!(before.len() == 4);
+    hands.desk().regenerate(before[1].id);
+    hands.desk().stop();
+    hands.wait_for_answer()?;
+    let path = hands.path();
+    if path.len() == 2 {
+        // The first token was there already.
+        ensure!(path[1].id != before[1].id && !path[1].content.is_empty(), "{path:?}");
+    } else {
+        ensure!(path == before, "{path:?}");
+    }
+    hands.click("➕ New chat")?;
+    hands.brief();
+    hands.desk().chat.draft = "Three".to_owned();
+    hands.desk().send();
+    hands.desk().stop();
+    hands.wait_for_answer()?;
+    if hands.path().len() == 2 {
+        hands.click_last("Delete this message and what follows it")?;
+    }
+    ensure!(hands.path().len() == 1);
+    hands.click("Answer this message")?;
+    hands.wait_for_answer()?;
+    ensure!(hands.path().len() == 2 && !hands.sees("Answer this message"));
+    Ok(())
+}
+
+/// Notices of other programs are shown, and no model sees them; and what a card calls its user.
+pub(crate) fn words() -> Outcome {
+    let mut hands = Hands::new()?;
+    let file = hands.folder().join("old.jsonl");
+    let lines = [
+        r#"{"user_name":"Ann","character_name":"Ava"}"#,
+        r#"{"name":"Ann","is_user":true,"mes":"What is that?"}"#,
+        r#"{"name":"Note","is_user":false,"is_system":true,"mes":"A notice for people."}"#,
+        r#"{"name":"Ava","is_user":false,"mes":"A lamp."}"#,
+    ];
+    std::fs::write(&file, lines.join("\n"))?;
+    hands.drop_files(&[&file]);
+    ensure!(hands.path().len() == 3 && hands.sees("Not part of the prompt"), "{:?}", hands.labels());
+    hands.wait(|desk| desk.preview().is_some())?;
+    let prompt = hands.desk().preview().cloned().context("preview")?.prompt.map_err(anyhow::Error::msg)?;
+    ensure!(prompt.text.contains("A lamp.") && !prompt.text.contains("notice"), "{}", prompt.text);
+    let card = r#"{"spec":"chara_card_v2","spec_version":"2.0","data":{"name":"Mira","first_mes":"Hello {{user}}, I am {{char}}."}}"#;
+    let mira = hands.desk().add_character(Card::from_json(card)?, None);
+    for (name, greeting) in [("", "Hello User, I am Mira."), ("Ann", "Hello Ann, I am Mira.")] {
+        hands.click("➕ New chat")?;
+        hands.desk().chat.settings.user_name = name.to_owned();
+        hands.desk().play(mira);
+        ensure!(hands.path()[0].content == greeting, "{:?}", hands.path());
+    }
     Ok(())
 }
 
@@ -117,9 +199,10 @@ pub(crate) fn sources() -> Outcome {
     hands.click("Knowledge")?;
     ensure!(hands.sees(UNSOURCED), "the panel warns before anything is asked");
     hands.click("➕ Add source")?;
-    ensure!(!hands.sees(UNSOURCED));
+    ensure!(hands.sees(UNSOURCED), "a source without a word backs nothing");
     hands.click("Text")?;
     hands.write("The tower of Medora is 87 metres high.");
+    ensure!(!hands.sees(UNSOURCED));
     hands.wait(|desk| {
         desk.preview().is_some_and(|shown| shown.source_tokens.first().is_some_and(|tokens| *tokens > 5))
     })?;
@@ -140,6 +223,16 @@ pub(crate) fn sources() -> Outcome {
     hands.wait(|desk| {
         desk.preview().is_some_and(|shown| shown.prompt.as_ref().is_ok_and(|prompt| prompt.text.contains("NO IDEA\n")))
     })?;
+    // A format without a System block has neither keywords nor knowledge.
+    hands.pick("Preset", "guanaco-lora")?;
+    // The model knows no word of that format; any that it finds will do.
+    let sampler = SamplerConfig { temperature: 1000.0, top_k: 0, top_p: 1.0, ..SamplerConfig::default() };
+    hands.desk().chat.settings.sampler = sampler;
+    hands.brief();
+    hands.say("And the bridge?")?;
+    let info = sourced(&mut hands)?;
+    ensure!(info.keywords.is_empty() && !info.sourced && info.n_dropped > 0, "{info:?}");
+    ensure!(hands.sees(&format!("{} message", info.n_dropped)));
     // Gone with its text.
     hands.click("Knowledge")?;
     hands.click_last("Delete")?;
@@ -173,7 +266,8 @@ pub(crate) fn prompt() -> Outcome {
             shown.prompt.as_ref().is_ok_and(|prompt| prompt.text.starts_with("Below is an instruction"))
         })
     })?;
-    hands.click("Copy all")?;
+    let prompt = hands.desk().preview().cloned().context("preview")?.prompt.map_err(anyhow::Error::msg)?;
+    ensure!(hands.copied("Copy all")? == prompt.text);
     Ok(())
 }
 

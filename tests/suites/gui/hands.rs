@@ -1,17 +1,19 @@
 //! Hands and eyes: a window without a display, and what a person does to it.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use eframe::egui::{DroppedFile, DroppedFileHandle, Event, Key, Modifiers, Pos2, Rect, Role, Vec2};
+use eframe::egui::{DroppedFile, DroppedFileHandle, Event, Key, Modifiers, OutputCommand, Pos2, Rect, Role, Vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
+use guanaco::desk::tokens::Token;
 use guanaco::desk::{Desk, News};
 use guanaco::gui::dialog::Answer;
 use guanaco::gui::{App, Start};
-use guanaco::tree::Node;
+use guanaco::tree::{Node, NodeId};
 
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -115,7 +117,7 @@ impl Hands {
     pub(crate) fn wait_for_answer(&mut self) -> anyhow::Result<()> {
         self.steps(2);
         self.wait(|desk| desk.answering().is_none())?;
-        let failed = |news: &&News| matches!(news, News::Failed(_) | News::DeviceLost(_));
+        let failed = |news: &&News| matches!(news, News::Failed(_) | News::DeviceLost(_) | News::NoModel);
         let news: Vec<_> = self.news().iter().filter(failed).collect();
         ensure!(news.is_empty(), "{news:?}");
         Ok(())
@@ -193,6 +195,22 @@ impl Hands {
         Ok(())
     }
 
+    /// Clicks `label`, and returns what that put on the clipboard.
+    pub(crate) fn copied(&mut self, label: &str) -> anyhow::Result<String> {
+        self.found(label).last().with_context(|| format!("no {label:?}: {}", self.labels().join(" | ")))?.click();
+        for _ in 0..4 {
+            self.window.step();
+            let copied = self.window.output().platform_output.commands.iter().find_map(|command| match command {
+                OutputCommand::CopyText(text) => Some(text.clone()),
+                _ => None,
+            });
+            if let Some(text) = copied {
+                return Ok(text);
+            }
+        }
+        bail!("{label:?} copied nothing")
+    }
+
     /// Clicks the button whose label ends in `text`.
     pub(crate) fn click_containing(&mut self, text: &str) -> anyhow::Result<()> {
         let label = format!("%  {text}");
@@ -220,6 +238,11 @@ impl Hands {
         self.window.event(Event::Text(new.to_owned()));
         self.steps(2);
         Ok(())
+    }
+
+    /// The tokens that are kept of a message.
+    pub(crate) fn tokens(&mut self, node: NodeId) -> anyhow::Result<Vec<Token>> {
+        self.desk().tokens(node).map(Cow::into_owned).context("no tokens are kept")
     }
 
     /// Keeps the answers of the open chat short, and so the suite quick.

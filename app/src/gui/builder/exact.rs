@@ -85,6 +85,10 @@ fn account(ui: &mut Ui, previewed: &Previewed, prompt: &Prompt, t: &Texts) {
             warning(ui, &notice.text);
         }
     }
+    // What became of the cards.
+    for note in &previewed.composed.notes {
+        small(ui, note);
+    }
     for quoted in &prompt.neutralised {
         let place = match quoted.place {
             Place::Message(index) => t.with("prompt-place-message", &[("n", (index + 1).into())]),

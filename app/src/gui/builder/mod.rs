@@ -56,11 +56,6 @@ impl Builder {
             }
             self.seen = Some((desk.chat.id, desk.chat.settings.clone()));
         }
-        // Typing changes the settings letter by letter: they are saved when a hand rests.
-        let resting = !ui.ctx().egui_wants_keyboard_input() && !ui.input(|input| input.pointer.any_down());
-        if resting {
-            desk.save_settings();
-        }
     }
 
     /// Takes a text or Markdown file that was dropped as a source.

@@ -72,7 +72,9 @@ impl SystemView {
         });
         ui.horizontal(|ui| {
             let label = ui.label(t.get("settings-user-name"));
-            ui.add(TextEdit::singleline(&mut settings.user_name).desired_width(160.0)).labelled_by(label.id);
+            let hint = settings.user().to_owned();
+            let field = TextEdit::singleline(&mut settings.user_name).hint_text(hint).desired_width(160.0);
+            ui.add(field).labelled_by(label.id);
         });
     }
 

@@ -62,6 +62,10 @@ impl Composer {
     pub(super) fn ui(&mut self, ui: &mut Ui, desk: &mut Desk, t: &Texts) {
         let id = field();
         let focused = ui.memory(|memory| memory.has_focus(id));
+        if !focused {
+            // A composition that another page saw the end of.
+            self.enter = Enter::default();
+        }
         let sends = ui.input(|input| self.enter.sends(&input.events)) && focused;
         let answering = desk.answering().is_some();
         self.speakers(ui, desk, t);
@@ -81,7 +85,7 @@ impl Composer {
                     response.request_focus();
                 }
                 // Behind the field: on a slow machine the last letters come in the same frame as Enter.
-                if sends && !answering {
+                if sends {
                     desk.send();
                 }
                 response.widget_info(|| {
@@ -97,8 +101,7 @@ impl Composer {
                     take_keyboard(ui.ctx());
                 }
             } else {
-                let can_send = !desk.chat.draft.trim().is_empty() && desk.model.ready().is_some();
-                if ui.add_enabled(can_send, egui::Button::new(format!("➤ {}", t.get("chat-send")))).clicked() {
+                if ui.add_enabled(desk.can_send(), egui::Button::new(format!("➤ {}", t.get("chat-send")))).clicked() {
                     desk.send();
                     // The button is gone while the answer comes.
                     take_keyboard(ui.ctx());

@@ -39,6 +39,7 @@ enum Button {
 
 /// What a person asked for; done once everything is drawn.
 enum Act {
+    Answer,
     Regenerate,
     GoOn,
     Edit(String),
@@ -57,8 +58,11 @@ impl Message {
         Frame::new().fill(fill).inner_margin(Margin::symmetric(10, 6)).corner_radius(6).show(ui, |ui| {
             ui.set_width(ui.available_width());
             ui.label(RichText::new(speaker(node, desk, t)).strong());
+            if node.hidden() {
+                chip(ui, t.get("chat-hidden"));
+            }
             match &mut self.editing {
-                Some(editing) if editing.node == id => act = edit(ui, editing, t),
+                Some(editing) if editing.node == id => act = edit(ui, editing, desk.is_idle(), t),
                 _ if self.tokens.is_open(id) => self.tokens.ui(ui, desk, t, id, &node.content),
                 _ if is_user => drop(ui.label(&node.content)),
                 _ => drop(CommonMarkViewer::new().show(ui, markdown, &node.content)),
@@ -83,7 +87,7 @@ impl Message {
     fn footer(&mut self, ui: &mut Ui, desk: &Desk, t: &Texts, node: &Node) -> Option<Act> {
         let id = node.id;
         let mut act = None;
-        let busy = desk.answering().is_some();
+        let busy = !desk.is_idle();
         ui.horizontal(|ui| {
             ui.spacing_mut().item_spacing.x = 2.0;
             let (index, count) = desk.chat.tree.siblings(id);
@@ -104,6 +108,11 @@ impl Message {
                 ui.ctx().copy_text(node.content.clone());
             }
             ui.add_enabled_ui(!busy, |ui| {
+                // Its answer was stopped before the first word, or never asked for.
+                let waits = node.role == Role::User && desk.chat.tree.leaf() == Some(id);
+                if waits && icon_button(ui, "🔄", t.get("chat-answer")).clicked() {
+                    act = Some(Act::Answer);
+                }
                 if node.role == Role::Assistant && node.parent.is_some() {
                     if icon_button(ui, "🔄", t.get("chat-regenerate")).clicked() {
                         act = Some(Act::Regenerate);
@@ -144,8 +153,7 @@ impl Message {
 
     /// Swipes the last message, `by` further; nothing where there is only one.
     pub(super) fn swipe_last(&mut self, desk: &mut Desk, by: isize) {
-        let last = desk.chat.tree.path().last().map(|node| node.id);
-        if let Some(id) = last.filter(|id| desk.chat.tree.siblings(*id).1 > 1) {
+        if let Some(id) = desk.chat.tree.leaf().filter(|id| desk.chat.tree.siblings(*id).1 > 1) {
             desk.swipe(id, by);
         }
     }
@@ -153,7 +161,7 @@ impl Message {
     /// Does what was asked for. The keyboard goes on where the hand was: at the same button of what is shown in the place of the
     /// message, and in the message field where an answer is on its way.
     fn act(&mut self, ctx: &egui::Context, desk: &mut Desk, id: NodeId, act: Act) {
-        let place = desk.chat.tree.path().iter().position(|node| node.id == id);
+        let place = desk.chat.tree.path_ids().binary_search(&id).ok();
         let by_key = ctx.input(|input| input.key_pressed(Key::Enter) || input.key_pressed(Key::Space));
         let back_to = match &act {
             Act::Swipe(by) => Some(if *by < 0 { Button::Previous } else { Button::Next }),
@@ -161,6 +169,7 @@ impl Message {
             _ => None,
         };
         match act {
+            Act::Answer => desk.answer_to(id),
             Act::Regenerate => desk.regenerate(id),
             Act::GoOn => desk.go_on(id),
             Act::Edit(text) => {
@@ -173,7 +182,7 @@ impl Message {
             Act::Delete => desk.delete(id),
             Act::BranchOff => desk.branch_off(id),
         }
-        let now = place.and_then(|place| desk.chat.tree.path().get(place).map(|node| node.id));
+        let now = place.and_then(|place| desk.chat.tree.path_ids().get(place).copied());
         match (back_to, now) {
             (Some(button), Some(now)) if desk.answering().is_none() => self.back_to = Some((now, button)),
             _ if by_key || back_to.is_some() => composer::take_keyboard(ctx),
@@ -193,14 +202,14 @@ fn speaker(node: &Node, desk: &Desk, t: &Texts) -> String {
 }
 
 /// The field in which a message is changed.
-fn edit(ui: &mut Ui, Editing { text, appeared, .. }: &mut Editing, t: &Texts) -> Option<Act> {
+fn edit(ui: &mut Ui, Editing { text, appeared, .. }: &mut Editing, is_idle: bool, t: &Texts) -> Option<Act> {
     let field = named(ui.add(TextEdit::multiline(text).desired_width(f32::INFINITY)), t.get("chat-edit"));
     if std::mem::take(appeared) {
         field.request_focus();
     }
     let mut act = None;
     ui.horizontal(|ui| {
-        if ui.button(t.get("chat-edit-done")).clicked() {
+        if ui.add_enabled(is_idle, egui::Button::new(t.get("chat-edit-done"))).clicked() {
             act = Some(Act::Edit(text.clone()));
         }
         if ui.button(t.get("common-cancel")).clicked() || ui.input(|input| input.key_pressed(egui::Key::Escape)) {
@@ -224,6 +233,18 @@ fn progress(ui: &mut Ui, answering: &Answering, t: &Texts) {
             small(ui, t.with("chat-writing", &[("n", answering.n_tokens.into()), ("speed", speed.as_str().into())]));
         }
     });
+}
+
+/// Which message was left out of the prompt, and why.
+fn dropped(line: &str, t: &Texts) -> String {
+    let (reason, words) = line.split_once(": ").unwrap_or(("", line));
+    let key = match reason {
+        "budget" => "chat-dropped-budget",
+        "depth" => "chat-dropped-depth",
+        "no-slot" => "chat-dropped-no-slot",
+        _ => return line.to_owned(),
+    };
+    t.with(key, &[("words", words.into())])
 }
 
 /// How an answer was made.
@@ -250,9 +271,11 @@ fn facts(ui: &mut Ui, node: &Node, info: &ReplyInfo, t: &Texts) {
         }
         parts.push(t.with("chat-seed", &[("seed", info.seed.to_string().as_str().into())]));
         small(ui, parts.join(" · ")).on_hover_text(&info.model);
-        if !info.dropped.is_empty() {
-            let count = t.with("chat-dropped", &[("n", info.dropped.len().into())]);
-            small(ui, count).on_hover_text(info.dropped.join("\n"));
+        // Earlier versions kept no number, but all of them.
+        let n_dropped = info.n_dropped.max(info.dropped.len());
+        if n_dropped > 0 {
+            let count = small(ui, t.with("chat-dropped", &[("n", n_dropped.into())]));
+            count.on_hover_ui(|ui| info.dropped.iter().for_each(|line| drop(ui.label(dropped(line, t)))));
         }
         match info.finish.as_deref() {
             _ if !node.complete => drop(warning(ui, t.get("chat-incomplete"))),

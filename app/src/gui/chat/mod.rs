@@ -88,7 +88,7 @@ impl ChatView {
         }
         if self.version != Some(desk.chat.version()) {
             self.version = Some(desk.chat.version());
-            let path: Vec<NodeId> = desk.chat.tree.path().iter().map(|node| node.id).collect();
+            let path = desk.chat.tree.path_ids().to_vec();
             // What stays the same keeps its height.
             let same = self.path.iter().zip(&path).take_while(|(old, new)| old == new).count();
             self.heights.resize(same, GUESS);

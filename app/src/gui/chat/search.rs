@@ -15,7 +15,8 @@ pub(super) struct Search {
     text: String,
     /// What was looked for, in which state of the chat, and what was found.
     found: Option<(String, u64, Vec<NodeId>)>,
-    at: usize,
+    /// Which of them was gone to last; None before the first.
+    at: Option<usize>,
 }
 
 impl Search {
@@ -40,25 +41,24 @@ impl Search {
             if self.found.as_ref().is_none_or(|(text, of, _)| *text != self.text || *of != version) {
                 let found =
                     if self.text.trim().is_empty() { Vec::new() } else { desk.chat.tree.search(self.text.trim()) };
-                self.at = self.at.min(found.len().saturating_sub(1));
+                let same = self.found.as_ref().is_some_and(|(text, ..)| *text == self.text);
+                self.at = self.at.filter(|at| same && *at < found.len());
                 self.found = Some((self.text.clone(), version, found));
             }
             let found = self.found.as_ref().map(|(_, _, found)| found.as_slice()).unwrap_or_default();
             let enter = edit.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
             let count = found.len();
-            let mut step = |by: usize| {
-                if count > 0 {
-                    self.at = (self.at + by) % count;
-                    go = found.get(self.at).copied();
-                }
-            };
+            let mut to = None;
             if icon_button(ui, "⏶", t.get("chat-search-previous")).clicked() {
-                step(count.saturating_sub(1));
+                to = Some(self.at.filter(|at| *at > 0).unwrap_or(count).saturating_sub(1));
             }
             if icon_button(ui, "⏷", t.get("chat-search-next")).clicked() || enter {
-                step(1);
+                to = Some(self.at.map_or(0, |at| at + 1) % count.max(1));
             }
-            let at = if count == 0 { 0 } else { self.at + 1 };
+            if let Some(&id) = to.and_then(|to| found.get(to)) {
+                (self.at, go) = (to, Some(id));
+            }
+            let at = self.at.map_or(0, |at| at + 1);
             small(ui, t.with("chat-search-count", &[("at", at.into()), ("n", count.into())]));
             let close = icon_button(ui, "✖", t.get("common-close")).clicked();
             if close || ui.input(|input| input.key_pressed(Key::Escape)) {

@@ -1,5 +1,7 @@
 //! An answer token by token: how likely each was, what else could have stood there, and going on from one of those.
 
+use std::borrow::Cow;
+
 use eframe::egui::{self, Color32, RichText, Role, Sense, Ui, WidgetInfo};
 
 use crate::desk::Desk;
@@ -19,8 +21,8 @@ pub(super) struct TokenView {
 
 struct Open {
     node: NodeId,
-    /// Read when it was opened; of an answer that is being made, each frame.
-    tokens: Option<Vec<Token>>,
+    /// As they were kept when the chat had this version; those of an answer that is being made are with the desk.
+    read: Option<(u64, Vec<Token>)>,
 }
 
 impl TokenView {
@@ -29,7 +31,7 @@ impl TokenView {
     }
 
     pub(super) fn toggle(&mut self, node: NodeId) {
-        self.open = if self.is_open(node) { None } else { Some(Open { node, tokens: None }) };
+        self.open = if self.is_open(node) { None } else { Some(Open { node, read: None }) };
     }
 
     /// The branch of `node` that was asked for: the byte where it leaves the text, and the text there.
@@ -42,10 +44,13 @@ impl TokenView {
     pub(super) fn ui(&mut self, ui: &mut Ui, desk: &Desk, t: &Texts, node: NodeId, content: &str) {
         let Some(open) = &mut self.open else { return };
         let streaming = desk.answering().is_some_and(|answering| answering.node == node);
-        if open.tokens.is_none() || streaming {
-            open.tokens = Some(desk.tokens(node).unwrap_or_default());
+        let version = desk.chat.version();
+        let of_desk = if streaming { desk.tokens(node) } else { None };
+        if !streaming && open.read.as_ref().is_none_or(|(of, _)| *of != version) {
+            open.read = Some((version, desk.tokens(node).map(Cow::into_owned).unwrap_or_default()));
         }
-        let tokens = open.tokens.as_deref().unwrap_or_default();
+        let read = open.read.as_ref().map(|(_, tokens)| tokens.as_slice());
+        let tokens = of_desk.as_deref().or(read).unwrap_or_default();
         let places = places(tokens, content);
         if places.is_empty() && !streaming {
             ui.label(content);
@@ -82,11 +87,11 @@ fn one(ui: &mut Ui, t: &Texts, index: usize, token: &Token, text: &str, streamin
     if token.best.is_empty() {
         return None;
     }
-    let name = t.with(
-        "chat-token-name",
-        &[("text", shown.as_str().into()), ("percent", percent(token.chance).as_str().into())],
-    );
-    response.widget_info(|| WidgetInfo::labeled(Role::Button, true, &name));
+    response.widget_info(|| {
+        let percent = percent(token.chance);
+        let words = [("text", shown.as_str().into()), ("percent", percent.as_str().into())];
+        WidgetInfo::labeled(Role::Button, true, t.with("chat-token-name", &words))
+    });
     let mut chosen = None;
     egui::Popup::menu(&response).id(ui.scope_id().with(("token", index))).show(|ui| {
         ui.label(t.with("chat-token-chance", &[("percent", percent(token.chance).as_str().into())]));

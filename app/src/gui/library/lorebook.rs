@@ -50,7 +50,7 @@ impl LoreView {
             if let Some((index, json)) = self.open.and_then(|index| Some((index, card.entry(index)?))) {
                 ui.push_id(("entry", index), |ui| {
                     let now = account.map(|account| state(account, index, t));
-                    let user = &desk.chat.settings.user_name;
+                    let user = desk.chat.settings.user();
                     let changed = entry::ui(ui, t, json, now.as_deref(), (card.called(), user));
                     changes.extend(changed.map(|change| BookChange::Entry(index, change)));
                 });
