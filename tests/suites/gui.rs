@@ -41,7 +41,7 @@ type Run = fn() -> Outcome;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
-    let cases: [(&str, Run); 38] = [
+    let cases: [(&str, Run); 42] = [
         ("a message is typed, sent and answered", say),
         ("enter sends, shift and enter breaks the line", enter),
         ("an answer is made again, and swiped at any turn", swipe),
@@ -63,11 +63,15 @@ fn main() -> ExitCode {
         ("what is dropped goes where it belongs", dropping::run),
         ("what the model's settings cost is shown, and loaded", models::settings),
         ("another model with a LoRA under an open chat", models::another),
+        ("a model that is named comes by itself", models::named),
+        ("what is pulled is offered", models::pulled),
         ("a load is cancelled, and a model that is none refused", models::cancel),
         ("language, theme and scale change at once", settings::run),
         ("kernels are checked, and the check is cancelled", gpu::conformance),
         ("a bench is run and kept", gpu::bench),
         ("a device is lost while an answer streams", failures::lost_device),
+        ("what the program ended at is not loaded again", failures::ended_while_loading),
+        ("a window is closed while a model is loaded", failures::closed_while_loading),
         ("a second window on the same chats is told so", failures::locked),
         ("a model that does not fit is told before", failures::too_large),
         ("a message that is too long is told", failures::too_long),

@@ -36,6 +36,7 @@ model-memory-weights = Gewichte
 model-name = Modell
 model-no-tokenizer = Neben diesen Gewichten liegt kein Tokenizer: Legen Sie die tokenizer.json des Modells in denselben Ordner.
 model-none = Kein Modell geladen
+model-not-loaded = Guanaco wurde beendet, während { $name } geladen wurde, und lädt es deshalb nicht von selbst noch einmal. „Laden“ versucht es erneut; oder wählen Sie hier ein anderes Modell oder auf der GPU-Seite eine andere Grafikkarte.
 model-parameters = Parameter
 model-path = Ordner oder GGUF-Datei
 model-path-hint = Wo sie liegt – oder auf das Fenster ziehen

@@ -36,6 +36,7 @@ model-memory-weights = Weights
 model-name = Model
 model-no-tokenizer = There is no tokenizer beside these weights: put the model’s tokenizer.json into the same folder.
 model-none = No model is loaded
+model-not-loaded = Guanaco ended while it was loading { $name }, so it does not load it again by itself. “Load” tries it once more; or choose another model here, or another adapter on the GPU page.
 model-parameters = Parameters
 model-path = Folder or GGUF file
 model-path-hint = Where it lies, or drop it on the window

@@ -32,6 +32,7 @@ model-memory-weights = 重み
 model-name = モデル
 model-no-tokenizer = この重みにはトークナイザーがありません。モデルの tokenizer.json を同じフォルダーに置いてください。
 model-none = モデルが読み込まれていません
+model-not-loaded = { $name } の読み込み中に Guanaco が終了したため、自動では読み込みません。「読み込む」でもう一度試すか、ここで別のモデルを、または GPU ページで別のアダプターを選んでください。
 model-parameters = パラメーター
 model-path = フォルダーまたは GGUF ファイル
 model-path-hint = 場所を入力、またはウィンドウにドロップ

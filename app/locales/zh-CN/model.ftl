@@ -32,6 +32,7 @@ model-memory-weights = 权重
 model-name = 模型
 model-no-tokenizer = 权重旁没有分词器：请将模型的 tokenizer.json 放入同一文件夹。
 model-none = 未加载模型
+model-not-loaded = Guanaco 在加载 { $name } 时退出，因此不再自动加载它。可以按“加载”再试一次，也可以在此选择其他模型，或在 GPU 页面选择其他显卡。
 model-parameters = 参数
 model-path = 文件夹或 GGUF 文件
 model-path-hint = 输入位置，或拖到窗口中

@@ -32,6 +32,7 @@ model-memory-weights = 權重
 model-name = 模型
 model-no-tokenizer = 權重旁沒有分詞器：請將模型的 tokenizer.json 放入同一資料夾。
 model-none = 未載入模型
+model-not-loaded = Guanaco 在載入 { $name } 時結束，因此不再自動載入。可以按「載入」再試一次，也可以在此選擇其他模型，或在 GPU 頁面選擇其他顯示卡。
 model-parameters = 參數
 model-path = 資料夾或 GGUF 檔案
 model-path-hint = 輸入位置，或拖曳到視窗中

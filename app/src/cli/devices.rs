@@ -12,9 +12,11 @@ Examples:
   guanaco devices
   guanaco devices --json
   guanaco --adapter 1 chat            the adapter with index 1
+  guanaco --adapter \"vulkan:nvidia geforce rtx 3060\" chat   the one with that name; a whole name goes before a part
+  guanaco --adapter 3060#2 chat       the second that the name fits
   GUANACO_ADAPTER=llvmpipe guanaco    the software driver
 
---json: [{\"index\":0,\"name\":…,\"backend\":…,\"kind\":…,\"vendor\":…,\"device\":…,\"driver\":…,
+--json: [{\"index\":0,\"name\":…,\"ordinal\":1, or 2 for the second of that name,\"backend\":…,\"kind\":…,\"vendor\":…,\"device\":…,\"driver\":…,
   \"tier\":{…} or null,\"memory\":{\"total\":…,\"budget\":…} or null,\"error\":null or why it cannot be opened}]")]
 pub struct Args {
     /// Prints JSON
@@ -72,6 +74,7 @@ fn print(out: &mut impl std::io::Write, device: &Device) -> std::io::Result<()> 
     if let Some(error) = &device.error {
         writeln!(out, "   cannot be opened: {error}")?;
     }
+    writeln!(out, "   chosen by          --adapter \"{}\"", device.facts.query())?;
     let Some(tier) = &device.tier else { return Ok(()) };
     if let Some(DeviceMemory { total, budget }) = device.memory {
         let whose = if device.facts.is_cpu() { "of the machine, free" } else { "in all" };

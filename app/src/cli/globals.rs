@@ -25,8 +25,8 @@ pub struct Globals {
     /// several times
     #[arg(long, global = true, value_name = "PATH[=SCALE]", value_hint = clap::ValueHint::AnyPath)]
     pub lora: Vec<LoraSpec>,
-    /// The GPU: an index of `guanaco devices`, a part of its name, vendor:device, or a backend [default: GUANACO_ADAPTER, or
-    /// the best there is]
+    /// The GPU: an index of `guanaco devices`, its name or a part of it, vendor:device, or a backend; with #2 behind it the
+    /// second of several [default: GUANACO_ADAPTER, or the best there is]
     #[arg(long, global = true, value_name = "NAME")]
     pub adapter: Option<String>,
     /// Tokens that prompt and reply may have together [default: the model's, at most 2048]

@@ -1,11 +1,15 @@
 //! Files that a person takes away or brings: chats in and out, and where they are put.
 
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
+use tempfile::NamedTempFile;
 
 use super::{Desk, News};
 use crate::store::{ChatId, export, sillytavern};
+use crate::tree::Tree;
 
 /// What a chat is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,26 +36,63 @@ impl ChatFile {
     }
 }
 
+/// Whether the file at `path` is a chat of this program's, though it may be damaged: [`Desk::import_chat`] says how.
+pub fn is_chat(path: &Path) -> bool {
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(export::MAX_BYTES).read_to_end(&mut bytes));
+    read.is_ok() && export::names_format(&bytes)
+}
+
+/// What becomes of a file that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// It is replaced: the person said so.
+    Replace,
+    /// It stays, and the new one gets a name that is free, as in `Ava (2).png`: nobody was asked.
+    Keep,
+}
+
 impl Desk {
-    /// Writes the chat `id` to `path`, whole or not at all. `names` are the person's and the model's, where a message has none.
+    /// Writes the chat `id` to `path`, whole or not at all; returns where it is. `names` are the person's and the model's, where a
+    /// message has none.
     ///
     /// # Errors
-    /// When the chat is not there, or the file cannot be written.
-    pub fn export_chat(&self, id: ChatId, kind: ChatFile, names: (&str, &str), path: &Path) -> anyhow::Result<()> {
-        // What was said last may still be on its way to the store.
-        self.flush(std::time::Duration::from_secs(5));
-        let text = match kind {
-            ChatFile::Json => self.store.export(id)?,
-            ChatFile::Markdown | ChatFile::Text => {
-                let chat = self.store.chat(id)?;
-                let names = export::Names { user: names.0, assistant: names.1 };
-                match kind {
-                    ChatFile::Markdown => export::markdown(&chat.head.title, &chat.tree, names),
-                    _ => export::plain(&chat.tree, names),
+    /// When the chat is not there, not all of it is saved yet, or the file cannot be written.
+    pub fn export_chat(
+        &self,
+        id: ChatId,
+        kind: ChatFile,
+        names: (&str, &str),
+        path: &Path,
+        existing: Existing,
+    ) -> anyhow::Result<PathBuf> {
+        let names = export::Names { user: names.0, assistant: names.1 };
+        let words = |title: &str, tree: &Tree| match kind {
+            ChatFile::Text => export::plain(tree, names),
+            ChatFile::Markdown | ChatFile::Json => export::markdown(title, tree, names),
+        };
+        let text = if kind != ChatFile::Json && id == self.chat.id {
+            words(&self.chat.title, &self.chat.tree)
+        } else {
+            // What was said last may still be on its way to the store.
+            ensure!(self.flush(Duration::from_secs(5)), self.not_saved());
+            match kind {
+                ChatFile::Json => self.store.export(id)?,
+                ChatFile::Markdown | ChatFile::Text => {
+                    let chat = self.store.chat(id)?;
+                    words(&chat.head.title, &chat.tree)
                 }
             }
         };
-        write(path, text.as_bytes())
+        write(path, text.as_bytes(), existing)
+    }
+
+    fn not_saved(&self) -> String {
+        let why = self.save_problem().unwrap_or_else(|| "the disk is slow".to_owned());
+        format!(
+            "the last messages are not on the disk yet, and the file would be without them: {why}; export the chat again once they \
+             are saved"
+        )
     }
 
     /// A file for `name` in the folder where a person finds it, with a name that every system takes.
@@ -72,22 +113,65 @@ impl Desk {
         let id = self.store.new_chat_id();
         self.saver.save(imported.changes(id));
         self.news.extend(imported.notes.into_iter().map(News::Warning));
-        anyhow::ensure!(self.flush(std::time::Duration::from_secs(30)), "the chat is not saved yet");
+        ensure!(self.flush(Duration::from_secs(30)), "the chat is not saved yet");
         self.chats = self.store.chats()?;
         self.open_chat(id);
         Ok(())
     }
 }
 
-/// Writes `bytes` to `path`, whole or not at all.
-pub(super) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let write = || -> std::io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        std::io::Write::write_all(&mut file, bytes)?;
-        file.persist(path).map(drop).map_err(|error| error.error)
+/// Writes `bytes` to `path`, whole or not at all; returns where they are, which is another name with [`Existing::Keep`] where that one
+/// is taken.
+pub(super) fn write(path: &Path, bytes: &[u8], existing: Existing) -> anyhow::Result<PathBuf> {
+    let write = || -> io::Result<PathBuf> {
+        let mut file = beside(path, existing)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        match existing {
+            Existing::Replace => file.persist(path).map(|_| path.to_owned()).map_err(|error| error.error),
+            Existing::Keep => persist_free(file, path),
+        }
     };
     write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// An empty file in the folder of `path`, with the permissions of what it replaces, else those of any new file.
+fn beside(path: &Path, existing: Existing) -> io::Result<NamedTempFile> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        // The system takes away what its umask says.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let file = builder.tempfile_in(folder)?;
+    if cfg!(unix)
+        && existing == Existing::Replace
+        && let Ok(old) = std::fs::metadata(path)
+    {
+        file.as_file().set_permissions(old.permissions())?;
+    }
+    Ok(file)
+}
+
+/// Gives the file the name `path`, or the first free one like it.
+fn persist_free(mut file: NamedTempFile, path: &Path) -> io::Result<PathBuf> {
+    const MOST: usize = 10_000;
+    let (stem, extension) = (path.file_stem().unwrap_or_default().to_string_lossy(), path.extension());
+    for n in 1..MOST {
+        let name = match (n, extension) {
+            (1, _) => path.to_owned(),
+            (_, Some(extension)) => path.with_file_name(format!("{stem} ({n}).{}", extension.to_string_lossy())),
+            (_, None) => path.with_file_name(format!("{stem} ({n})")),
+        };
+        file = match file.persist_noclobber(&name) {
+            Ok(_) => return Ok(name),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => error.file,
+            Err(error) => return Err(error.error),
+        };
+    }
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("there are {MOST} files of that name")))
 }
 
 /// The folder of downloads; the home folder where there is none.
@@ -108,7 +192,62 @@ fn file_name(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::tree::NewNode;
+
+    #[test]
+    fn what_nobody_allowed_to_replace_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        for (name, second) in [("Ava.charx", "Ava (2).charx"), ("Ava", "Ava (2)")] {
+            let path = folder.path().join(name);
+            assert_eq!(write(&path, b"first", Existing::Keep).unwrap(), path);
+            assert_eq!(write(&path, b"second", Existing::Keep).unwrap(), folder.path().join(second));
+            let third = write(&path, b"third", Existing::Keep).unwrap();
+            assert!(third.to_string_lossy().contains("Ava (3)"), "{third:?}");
+            assert_eq!((read(name), read(second)), ("first".to_owned(), "second".to_owned()));
+            assert_eq!(write(&path, b"fourth", Existing::Replace).unwrap(), path);
+            assert_eq!(read(name), "fourth");
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 6, "no file of its own is left");
+        let error = write(&folder.path().join("no folder/x"), b"", Existing::Keep).unwrap_err();
+        assert!(format!("{error:#}").contains("no folder"), "{error:#}");
+    }
+
+    #[test]
+    fn what_is_shown_of_the_open_chat_is_written_though_it_is_not_saved() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut desk = Desk::open(folder.path(), Arc::new(|| {})).unwrap();
+        desk.chat.tree.add(None, NewNode::user("Not on the disk."));
+        let export = |kind: ChatFile| {
+            let path = folder.path().join(format!("x.{}", kind.extension()));
+            desk.export_chat(desk.chat.id, kind, ("You", "Guanaco"), &path, Existing::Keep)
+        };
+        for kind in [ChatFile::Markdown, ChatFile::Text] {
+            let text = std::fs::read_to_string(export(kind).unwrap()).unwrap();
+            assert!(text.contains("Not on the disk."), "{text}");
+        }
+        assert!(export(ChatFile::Json).is_err(), "the store does not have it");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_has_the_permissions_of_any_other() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let (plain, ours) = (folder.path().join("plain"), folder.path().join("ours"));
+        std::fs::write(&plain, "").unwrap();
+        for existing in [Existing::Keep, Existing::Replace] {
+            let path = write(&ours, b"x", existing).unwrap();
+            assert_eq!(mode(&path), mode(&plain));
+        }
+        std::fs::set_permissions(&ours, std::fs::Permissions::from_mode(0o640)).unwrap();
+        write(&ours, b"y", Existing::Replace).unwrap();
+        assert_eq!(mode(&ours), 0o640);
+    }
 
     #[test]
     fn a_name_cannot_leave_its_folder() {

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 
+use super::files::Existing;
 use super::settings::ModelChoice;
 use super::{Desk, News, Wake, told};
 use crate::cli::bench::history::{self, Kept};
@@ -215,8 +216,8 @@ impl Desk {
             Work::Bench => "guanaco-bench",
         };
         let path = self.download(name, "html");
-        self.news.push(match super::files::write(&path, outcome.page().as_bytes()) {
-            Ok(()) => News::Done(path.display().to_string()),
+        self.news.push(match super::files::write(&path, outcome.page().as_bytes(), Existing::Keep) {
+            Ok(path) => News::Done(path.display().to_string()),
             Err(error) => News::Failed(told(&error)),
         });
     }

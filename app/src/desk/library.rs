@@ -1,13 +1,14 @@
 //! The library of characters: cards that were made here or brought in, and who of them plays in the open chat.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use guanaco_engine::prompt::Role;
 
+use super::files::Existing;
 use super::{Desk, News, SAVE_EVERY, told};
 use crate::cards::{AssetLink, Card, Version, check_portrait, greetings, group_greetings};
 use crate::store::{Change, CharacterRecord, now_ms};
@@ -230,11 +231,11 @@ impl Desk {
         self.characters.iter().find(|character| character.id == id)
     }
 
-    /// Writes the card of `id` to `path`.
+    /// Writes the card of `id` to `path`; returns where it is.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn export_card(&self, id: u64, kind: CardFile, path: &Path) -> anyhow::Result<()> {
+    pub fn export_card(&self, id: u64, kind: CardFile, path: &Path, existing: Existing) -> anyhow::Result<PathBuf> {
         let character = self.character(id).context("this character is not in the library any more")?;
         let bytes = match kind {
             CardFile::Png => {
@@ -254,7 +255,7 @@ impl Desk {
                 card.to_charx(&assets)?
             }
         };
-        super::files::write(path, &bytes)
+        super::files::write(path, &bytes, existing)
     }
 
     /// Lets the character play in the open chat. Where nothing was said yet, it greets: each of its greetings is an answer to swipe to.

@@ -41,6 +41,7 @@ use self::model::{Device, Load, ModelState, Opened};
 use self::preview::Preview;
 use self::settings::{ModelChoice, WindowSettings};
 use self::tokens::Token;
+use crate::hub::Cache;
 use crate::store::{Change, ChatId, ChatSummary, Saver, Store, StoreError};
 use crate::tree::NodeId;
 use crate::worker::{self, Command, Event, LoadSpec, Worker};
@@ -63,6 +64,8 @@ pub enum News {
     Done(String),
     /// Something failed, for this reason.
     Failed(String),
+    /// The program ended while it loaded the model of this name, so that it is not loaded again by itself.
+    NotLoaded(String),
     /// So many characters of the chat that was opened are not in the library any more.
     CharactersGone(usize),
     /// There is no model that could answer.
@@ -111,6 +114,8 @@ pub struct Desk {
     pub program: PathBuf,
     /// The folder where files are put that a person takes away.
     pub downloads: PathBuf,
+    /// The hub's cache, whose models are offered; None where there is no home folder.
+    pub hub: Option<Cache>,
     /// What was read of the files of a load.
     specs: (Sender<anyhow::Result<LoadSpec>>, Receiver<anyhow::Result<LoadSpec>>),
     /// What the worker was told that it will answer, oldest first.
@@ -149,6 +154,7 @@ impl Desk {
             job: None,
             program,
             downloads: files::downloads_folder(),
+            hub: Cache::from_env().ok(),
             window: setting(&store, "window"),
             language: Language::default(),
             choice: setting(&store, "model"),
@@ -227,6 +233,7 @@ impl Desk {
                     self.preview.forget();
                 }
                 self.sent.pop_front();
+                self.load_ended();
             }
             Event::Prefill { cached, new, done } => self.prefill(Prefill { cached, new, done }),
             Event::Token { text, chances, .. } => self.token(text, chances.as_ref()),
@@ -258,8 +265,9 @@ impl Desk {
             Some(Sent::Load(_)) if current => {
                 let stopped = matches!(error.downcast_ref(), Some(Error::Stopped(_)));
                 self.model = if stopped { ModelState::None } else { ModelState::Failed(told(error)) };
+                self.load_ended();
             }
-            Some(Sent::Load(_)) => {}
+            Some(Sent::Load(_)) => self.load_ended(),
             Some(Sent::Generate) | None => {
                 // An answer whose chat was left is over already.
                 if !self.is_generating() {
@@ -283,6 +291,7 @@ impl Desk {
             load.stop();
         }
         self.keep("model", &self.choice);
+        self.load_begins();
         let choice = self.choice.clone();
         let load = Load { name: crate::checkpoint::name(choice.path.as_deref()), ..Load::default() };
         let (specs, wake, stop_flag) = (self.specs.0.clone(), self.wake.clone(), load.stop_flag.clone());
@@ -295,6 +304,7 @@ impl Desk {
         });
         if let Err(error) = thread {
             self.model = ModelState::Failed(error.to_string());
+            self.load_ended();
         }
     }
 
@@ -305,6 +315,7 @@ impl Desk {
             load.stop();
         }
         self.model = ModelState::None;
+        self.load_ended();
         self.tell_worker(Command::Unload);
     }
 
@@ -312,11 +323,15 @@ impl Desk {
         match read {
             // An older load that was given up for a newer one says nothing any more.
             Ok(spec) if self.model.load().is_some_and(|load| Arc::ptr_eq(&load.stop_flag, &spec.stop_flag)) => {
+                self.await_load_begins();
                 self.sent.push_back(Sent::Load(spec.stop_flag.clone()));
                 self.tell_worker(Command::Load(Box::new(spec)));
             }
             Ok(_) => {}
-            Err(error) => self.model = ModelState::Failed(told(&error)),
+            Err(error) => {
+                self.model = ModelState::Failed(told(&error));
+                self.load_ended();
+            }
         }
     }
 
@@ -347,9 +362,10 @@ impl Desk {
         self.saver.problem()
     }
 
-    /// Ends the answer that is being made, saves it and all else, and waits for that, `timeout` at most.
+    /// Ends the answer or the load that is under way, saves all, and waits for that, `timeout` at most.
     pub fn leave(&mut self, timeout: Duration) -> bool {
         self.stop();
+        self.leave_load();
         self.settle();
         self.save_characters();
         self.flush(timeout)

@@ -3,15 +3,19 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use guanaco_engine::gpu::{AdapterFacts, DeviceMemory, MemoryPlan, host_memory_available};
 use guanaco_engine::model::LoadProgress;
 
-use super::Desk;
 use super::settings::ModelChoice;
+use super::{Desk, News};
 use crate::checkpoint::Files;
 use crate::hub;
 use crate::worker::{LoadSpec, Model};
+
+/// The setting that says that a load has begun, and that nothing is known of its end.
+const LOADING: &str = "loading";
 
 /// Where the model is.
 #[derive(Debug, Default)]
@@ -70,6 +74,42 @@ impl Desk {
     /// The device that the next model goes to; None before it was opened once.
     pub(super) fn device(&self) -> Option<&Device> {
         self.device.as_ref().filter(|device| device.asked == self.choice.adapter)
+    }
+
+    /// Loads what was loaded last, and returns true; unless the program ended while it did so. A driver that takes it down would do
+    /// so at every start: then nothing is loaded, and it is told.
+    pub fn load_again(&mut self) -> bool {
+        if super::setting(&self.store, LOADING) {
+            self.news.push(News::NotLoaded(crate::checkpoint::name(self.choice.path.as_deref())));
+            return false;
+        }
+        self.load();
+        true
+    }
+
+    pub(super) fn load_begins(&self) {
+        self.keep(LOADING, &true);
+    }
+
+    /// Waits until it is on the disk that a load begins, which it is by the time that the files are read; not long where the disk
+    /// refuses.
+    pub(super) fn await_load_begins(&self) {
+        self.flush(Duration::from_millis(500));
+    }
+
+    /// Keeps that a load has ended, however it did, once none is under way.
+    pub(super) fn load_ended(&self) {
+        if self.model.load().is_none() {
+            self.keep(LOADING, &false);
+        }
+    }
+
+    /// Ends the load that is under way: the program cannot end before the worker has.
+    pub(super) fn leave_load(&self) {
+        if let Some(load) = self.model.load() {
+            load.stop();
+            self.keep(LOADING, &false);
+        }
     }
 
     /// Bytes that the next model may take on the device, which the loaded one gives back before; None where nothing tells.

@@ -23,7 +23,7 @@ use super::nav::Nav;
 use super::page::Page;
 use super::text::{Locale, Texts};
 use super::{Start, fonts, settings, theme};
-use crate::desk::settings::WindowSettings;
+use crate::desk::settings::{ModelChoice, WindowSettings};
 use crate::desk::{Desk, News};
 use crate::store::Store;
 
@@ -64,6 +64,11 @@ impl App {
     /// The window on the store in `folder`.
     pub fn new(ctx: &egui::Context, folder: PathBuf, start: &Start) -> Self {
         let inner = open(ctx, &folder, start);
+        if matches!(inner, Inner::Closed(_)) {
+            // What says so is read before any setting can be.
+            fonts::install(ctx, Locale::from_system());
+            theme::install(ctx, "system");
+        }
         Self { start: start.clone(), folder, t: Texts::new(Locale::from_system()), shown: None, inner }
     }
 
@@ -129,15 +134,22 @@ fn open(ctx: &egui::Context, folder: &std::path::Path, start: &Start) -> Inner {
     match Desk::open(folder, Arc::new(move || repaint.request_repaint())) {
         Ok(mut desk) => {
             if start.model.is_some() {
-                desk.choice.path.clone_from(&start.model);
+                // What was set for another model is none of this one's: its LoRAs would not even fit.
+                let adapter = desk.choice.adapter.take();
+                desk.choice = ModelChoice { path: start.model.clone(), adapter, ..ModelChoice::default() };
             }
             if start.adapter.is_some() {
                 desk.choice.adapter.clone_from(&start.adapter);
             }
-            desk.load();
+            let named = start.model.is_some() || start.adapter.is_some();
+            if named {
+                desk.load();
+            }
+            // Where it is not loaded, another can be chosen.
+            let page = if named || desk.load_again() { Page::default() } else { Page::Models };
             Inner::Desk(Box::new(Open {
                 desk,
-                page: Page::default(),
+                page,
                 nav: Nav::default(),
                 chat: ChatView::default(),
                 builder: Builder::default(),
@@ -220,6 +232,9 @@ impl Open {
         self.dropped(ui.ctx());
         if before == Page::Gpu && self.page != Page::Gpu {
             self.gpu.leave();
+        }
+        if before == Page::Models && self.page != Page::Models {
+            self.models.leave();
         }
         if self.page == Page::Chat && before != Page::Chat {
             self.chat.take_keyboard(ui.ctx());

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use eframe::egui::{ProgressBar, ScrollArea, TextEdit, Ui};
-use guanaco_engine::gpu::{AdapterFacts, list_adapters};
+use guanaco_engine::gpu::{AdapterFacts, Tier, find_adapter, list_adapters_and_tiers};
 
 use super::text::Texts;
 use super::widgets::{small, warning};
@@ -18,13 +18,16 @@ use crate::desk::{Desk, News};
 #[derive(Default)]
 pub(super) struct GpuView {
     /// The adapters, once they are found.
-    adapters: Option<Vec<AdapterFacts>>,
-    finding: Option<Receiver<Vec<AdapterFacts>>>,
+    adapters: Option<Found>,
+    finding: Option<Receiver<Found>>,
     /// Only kernels with this in their name are run.
     filter: String,
     /// The kept runs of the bench, read when the page is opened and when a bench is over.
     history: Option<Vec<Kept>>,
 }
+
+/// The adapters, and what each can do.
+type Found = (Vec<AdapterFacts>, Vec<Tier>);
 
 impl GpuView {
     pub(super) fn ui(&mut self, ui: &mut Ui, desk: &mut Desk, t: &Texts) {
@@ -62,23 +65,32 @@ impl GpuView {
             let ctx = ui.ctx().clone();
             // Opening every driver takes a while; without a thread the list stays empty.
             let _ = std::thread::Builder::new().name("guanaco adapters".to_owned()).spawn(move || {
-                let _ = send.send(list_adapters());
+                let _ = send.send(list_adapters_and_tiers().into_iter().unzip());
                 ctx.request_repaint();
             });
             self.finding = Some(receive);
         }
         ui.label(t.get("gpu-adapters"));
-        let Some(adapters) = &self.adapters else {
+        let Some((adapters, tiers)) = &self.adapters else {
             ui.spinner();
             return;
         };
-        let mut choice = desk.choice.adapter.clone();
-        ui.radio_value(&mut choice, None, t.get("gpu-adapter-best"));
-        for adapter in adapters {
-            // The index may change with the next card: name and backend stay.
-            let name = format!("{}:{}", adapter.backend, adapter.name.to_lowercase());
-            let response = ui.radio_value(&mut choice, Some(name), &adapter.name);
-            response.on_hover_text(adapter.to_string());
+        let asked = desk.choice.adapter.as_deref().filter(|asked| !asked.trim().is_empty());
+        let current = asked.and_then(|asked| find_adapter(adapters, asked)).map(|facts| facts.index);
+        let mut choice = None;
+        if ui.radio(asked.is_none(), t.get("gpu-adapter-best")).clicked() && asked.is_some() {
+            choice = Some(None);
+        }
+        for (adapter, tier) in adapters.iter().zip(tiers) {
+            let alike = |other: &AdapterFacts| other.backend == adapter.backend && other.name == adapter.name;
+            let several = adapters.iter().filter(|other| alike(other)).count() > 1;
+            let name = if several { format!("{} #{}", adapter.name, adapter.ordinal) } else { adapter.name.clone() };
+            let is_current = current == Some(adapter.index);
+            let response = ui.radio(is_current, name).on_hover_text(adapter.to_string());
+            if response.clicked() && !is_current {
+                // The index may change with the next card: what it is called stays.
+                choice = Some(Some(adapter.query()));
+            }
             small(
                 ui,
                 format!(
@@ -86,8 +98,9 @@ impl GpuView {
                     adapter.backend, adapter.kind, adapter.vendor, adapter.device, adapter.driver
                 ),
             );
+            features(ui, tier, t);
         }
-        if choice != desk.choice.adapter {
+        if let Some(choice) = choice {
             desk.choice.adapter = choice;
             desk.load();
         }
@@ -144,6 +157,33 @@ impl GpuView {
             }
         });
     }
+}
+
+/// What an adapter can do, as far as kernels are chosen by it.
+fn features(ui: &mut Ui, tier: &Tier, t: &Texts) {
+    let no = || t.get("gpu-no").to_owned();
+    let half = if tier.f16 { t.get("gpu-yes").to_owned() } else { no() };
+    let subgroups = match tier.subgroup {
+        None => no(),
+        Some((min, max)) if min == max => min.to_string(),
+        Some((min, max)) => format!("{min}–{max}"),
+    };
+    let matrices = if tier.coop.is_empty() { no() } else { tier.coop_text() };
+    let can = [
+        ("half", half.as_str().into()),
+        ("subgroups", subgroups.as_str().into()),
+        ("matrices", matrices.as_str().into()),
+    ];
+    small(ui, t.with("gpu-features", &can)).on_hover_text(t.get("gpu-features-hint"));
+    let [binding, buffer, memory] =
+        [tier.max_binding, tier.max_buffer, tier.max_workgroup_bytes.into()].map(crate::cli::devices::size);
+    let limits = [
+        ("binding", binding.as_str().into()),
+        ("buffer", buffer.as_str().into()),
+        ("invocations", tier.max_invocations.into()),
+        ("memory", memory.as_str().into()),
+    ];
+    small(ui, t.with("gpu-limits", &limits)).on_hover_text(t.get("gpu-features-hint"));
 }
 
 /// Where the run is; true when it is to end.

@@ -54,6 +54,11 @@ impl ModelsView {
         });
     }
 
+    /// What is to be looked up anew when the page is opened the next time: `guanaco pull` may have brought models meanwhile.
+    pub(super) fn leave(&mut self) {
+        self.cached = None;
+    }
+
     /// Takes a folder or a file that was dropped: a model, or a LoRA.
     pub(super) fn drop_path(&mut self, desk: &mut Desk, path: &Path) {
         if path.join("adapter_config.json").is_file() {
@@ -91,9 +96,8 @@ impl ModelsView {
             let name = current.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
             drop(ui.radio(true, name));
         }
-        let cached = self.cached.get_or_insert_with(|| {
-            crate::hub::cache::Cache::from_env().map(|cache| cache.models()).unwrap_or_default()
-        });
+        let cached =
+            self.cached.get_or_insert_with(|| desk.hub.as_ref().map(|cache| cache.models()).unwrap_or_default());
         if !cached.is_empty() {
             ui.label(t.get("model-hub-cache"));
             for name in cached.iter() {

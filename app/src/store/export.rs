@@ -212,6 +212,17 @@ pub fn from_json(text: &str) -> Result<Imported, ImportError> {
     Ok(Imported { head: exported.head, extra: exported.extra, tree, tokens, notes })
 }
 
+/// Whether a file with these bytes is this program's, or was meant to be: its format is named, though the rest may be damaged.
+pub fn names_format(bytes: &[u8]) -> bool {
+    const KEY: &[u8] = b"\"format\"";
+    let value = format!("\"{FORMAT}\"");
+    // Within a string the quotes would have backslashes before them.
+    bytes.windows(KEY.len()).enumerate().filter(|(_, window)| *window == KEY).any(|(at, _)| {
+        let rest = bytes.get(at + KEY.len()..).unwrap_or_default().trim_ascii_start();
+        rest.strip_prefix(b":").is_some_and(|rest| rest.trim_ascii_start().starts_with(value.as_bytes()))
+    })
+}
+
 /// Reads a file for an import.
 ///
 /// # Errors
@@ -356,6 +367,20 @@ mod tests {
         ] {
             let error = from_json(&text).map(|_| ()).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_chat_is_known_by_its_format() {
+        let (head, extra, tree) = chat();
+        let whole = super::json(&head, &extra, &tree, &[]).unwrap();
+        for cut in [whole.len(), whole.len() / 2, 60] {
+            assert!(names_format(whole.as_bytes().get(..cut).unwrap()), "{cut} bytes");
+        }
+        assert!(names_format(b"{\"title\":\"\xff\",\"format\" :\n\"guanaco-chat\""));
+        let card = serde_json::json!({"name": "Ava", "description": whole, "format": "png"}).to_string();
+        for other in [card.as_str(), "", "{", "{\"format\"", "{\"format\":\"guanaco\"}"] {
+            assert!(!names_format(other.as_bytes()), "{other}");
         }
     }
 

@@ -1,7 +1,9 @@
-//! Finding the adapter that the user means: by index, name, vendor:device id or backend, or the best there is.
+//! Finding the adapter that the user means: by index, name, vendor:device id or backend, or the best there is. A whole name goes before
+//! a part of one (`RTX 3060` is no `RTX 3060 Ti`), and `#2` says which of several alike.
 
 use serde::{Deserialize, Serialize};
 
+use super::tier::Tier;
 use crate::error::{Error, Result};
 
 /// What an adapter says of itself.
@@ -11,6 +13,9 @@ pub struct AdapterFacts {
     pub index: usize,
     /// The driver's name for it.
     pub name: String,
+    /// Which of those with this backend and name, from 1: two cards of one kind are told apart by it.
+    #[serde(default = "first")]
+    pub ordinal: usize,
     /// `vulkan`, `metal`, `dx12` or `gl`.
     pub backend: String,
     /// `discrete`, `integrated`, `virtual`, `cpu` or `other`.
@@ -23,12 +28,17 @@ pub struct AdapterFacts {
     pub driver: String,
 }
 
+fn first() -> usize {
+    1
+}
+
 impl AdapterFacts {
-    pub(super) fn new(index: usize, info: &wgpu::AdapterInfo) -> Self {
+    fn new(index: usize, info: &wgpu::AdapterInfo) -> Self {
         let driver = [info.driver.as_str(), info.driver_info.as_str()];
         Self {
             index,
             name: info.name.clone(),
+            ordinal: first(),
             backend: info.backend.to_str().to_owned(),
             kind: match info.device_type {
                 wgpu::DeviceType::DiscreteGpu => "discrete",
@@ -49,10 +59,22 @@ impl AdapterFacts {
         self.kind == "cpu"
     }
 
-    /// Does `query` mean this adapter? An index (`0`), a PCI id in hexadecimal (`10de:2335`), a backend (`vulkan`), a part
-    /// of the name in any case (`7900`), or a backend and a part of the name (`vulkan:llvmpipe`).
+    /// What `--adapter` takes to mean this one and no other, also when the list's order has changed: backend and name, with `#2` for the
+    /// second of that name.
+    pub fn query(&self) -> String {
+        let name = format!("{}:{}", self.backend, self.name.trim().to_lowercase());
+        if self.ordinal > 1 { format!("{name}#{}", self.ordinal) } else { name }
+    }
+
+    /// Is `query` the whole name of this adapter, with its backend or without?
+    fn is_named(&self, query: &str) -> bool {
+        let name = self.name.trim().to_lowercase();
+        query == name || query.split_once(':').is_some_and(|(backend, rest)| backend == self.backend && rest == name)
+    }
+
+    /// Does `query`, in lower case, mean this adapter? An index (`0`), a PCI id in hexadecimal (`10de:2335`), a backend (`vulkan`), a
+    /// part of the name (`7900`), or a backend and a part of the name (`vulkan:llvmpipe`).
     fn matches(&self, query: &str) -> bool {
-        let query = query.trim().to_lowercase();
         // Cards are named by number too (`4090`): only a small number is an index.
         if let Some(index) = query.parse::<usize>().ok().filter(|index| *index < 64) {
             return index == self.index;
@@ -67,14 +89,32 @@ impl AdapterFacts {
                 return true;
             }
         }
-        query == self.backend || name.contains(&query)
+        query == self.backend || name.contains(query)
     }
+}
+
+/// The one of `adapters` that `query` means: the first whose whole name it is, else the first that it fits; with `#2` behind it the
+/// second of those.
+pub fn find_adapter<'a>(adapters: &'a [AdapterFacts], query: &str) -> Option<&'a AdapterFacts> {
+    let query = query.trim().to_lowercase();
+    let fitting = |query: &str| -> Vec<&'a AdapterFacts> {
+        let named: Vec<_> = adapters.iter().filter(|facts| facts.is_named(query)).collect();
+        if named.is_empty() { adapters.iter().filter(|facts| facts.matches(query)).collect() } else { named }
+    };
+    // A driver may have the sign in a name.
+    if let Some(found) = fitting(&query).first().copied() {
+        return Some(found);
+    }
+    let (query, ordinal) = query.rsplit_once('#')?;
+    let before = ordinal.trim().parse::<usize>().ok()?.checked_sub(1)?;
+    fitting(query.trim()).get(before).copied()
 }
 
 impl std::fmt::Display for AdapterFacts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { index, name, backend, kind, vendor, device, driver } = self;
-        write!(f, "{index}: {name} ({backend}, {kind}, {vendor:04x}:{device:04x}, {driver})")
+        let Self { index, name, ordinal, backend, kind, vendor, device, driver } = self;
+        let which = if *ordinal > 1 { format!(" #{ordinal}") } else { String::new() };
+        write!(f, "{index}: {name}{which} ({backend}, {kind}, {vendor:04x}:{device:04x}, {driver})")
     }
 }
 
@@ -95,7 +135,7 @@ const NATIVE: wgpu::Backends = wgpu::Backends::VULKAN.union(wgpu::Backends::META
 
 /// All adapters, the best first: real GPUs before software.
 fn enumerate(query: Option<&str>) -> Vec<(AdapterFacts, wgpu::Adapter)> {
-    let gl = query.is_some_and(|query| query.to_lowercase().split(':').next() == Some("gl"));
+    let gl = query.is_some_and(|query| query.trim().to_lowercase().split([':', '#']).next() == Some("gl"));
     let found = |backends| {
         let mut adapters = pollster::block_on(instance(backends).enumerate_adapters(backends));
         adapters.retain(|adapter| {
@@ -115,7 +155,19 @@ fn enumerate(query: Option<&str>) -> Vec<(AdapterFacts, wgpu::Adapter)> {
         wgpu::DeviceType::Other => 3,
         wgpu::DeviceType::Cpu => 4,
     });
-    adapters.into_iter().enumerate().map(|(i, adapter)| (AdapterFacts::new(i, &adapter.get_info()), adapter)).collect()
+    let mut facts: Vec<_> =
+        adapters.iter().enumerate().map(|(i, adapter)| AdapterFacts::new(i, &adapter.get_info())).collect();
+    number(&mut facts);
+    facts.into_iter().zip(adapters).collect()
+}
+
+/// Numbers those that have a backend and a name in common.
+fn number(adapters: &mut [AdapterFacts]) {
+    for i in 1..adapters.len() {
+        let (before, [facts, ..]) = adapters.split_at_mut(i) else { return };
+        let alike = |other: &&AdapterFacts| other.backend == facts.backend && other.name == facts.name;
+        facts.ordinal = first() + before.iter().filter(alike).count();
+    }
 }
 
 /// Every adapter on this machine, the best first.
@@ -123,12 +175,17 @@ pub fn list_adapters() -> Vec<AdapterFacts> {
     enumerate(None).into_iter().map(|(facts, _)| facts).collect()
 }
 
+/// The same, each with what it can do; none is opened for that.
+pub fn list_adapters_and_tiers() -> Vec<(AdapterFacts, Tier)> {
+    enumerate(None).into_iter().map(|(facts, adapter)| (facts, Tier::of(&adapter))).collect()
+}
+
 /// The adapter that `query` means, or the best one.
 ///
 /// # Errors
 /// [`Error::Adapter`], with the list of what there is, when none matches.
 pub(super) fn choose(query: Option<&str>) -> Result<(AdapterFacts, wgpu::Adapter)> {
-    let adapters = enumerate(query);
+    let mut adapters = enumerate(query);
     let available = if adapters.is_empty() {
         "There is none. Install a GPU driver with Vulkan, or Mesa's software one (Debian, Ubuntu: apt install \
          mesa-vulkan-drivers libvulkan1)."
@@ -138,11 +195,19 @@ pub(super) fn choose(query: Option<&str>) -> Result<(AdapterFacts, wgpu::Adapter
         format!("Adapters here:\n{}", lines.join("\n"))
     };
     let wanted = query.map(str::trim).filter(|query| !query.is_empty());
-    let found = adapters.into_iter().find(|(facts, _)| wanted.is_none_or(|query| facts.matches(query)));
+    let facts: Vec<_> = adapters.iter().map(|(facts, _)| facts.clone()).collect();
+    let index = match wanted {
+        Some(query) => find_adapter(&facts, query).map(|found| found.index),
+        None => facts.first().map(|best| best.index),
+    };
+    let found = index.filter(|index| *index < adapters.len()).map(|index| adapters.swap_remove(index));
     found.ok_or_else(|| {
         let detail = match wanted {
             Some(query) => {
-                format!("no adapter matches `{query}` (an index, part of a name, vendor:device, or a backend)")
+                format!(
+                    "no adapter matches `{query}` (an index, a name or a part of it, vendor:device, or a backend; #2 behind it \
+                         for the second of several)"
+                )
             }
             None => "no adapter that can run compute shaders was found".to_owned(),
         };
@@ -152,24 +217,78 @@ pub(super) fn choose(query: Option<&str>) -> Result<(AdapterFacts, wgpu::Adapter
 
 #[cfg(test)]
 mod tests {
-    use super::AdapterFacts;
+    use super::{AdapterFacts, find_adapter, number};
+
+    fn facts(index: usize, name: &str, backend: &str, (vendor, device): (u32, u32)) -> AdapterFacts {
+        let (kind, driver) = ("discrete".to_owned(), String::new());
+        AdapterFacts { index, name: name.into(), ordinal: 1, backend: backend.into(), kind, vendor, device, driver }
+    }
+
+    fn list(names: &[(&str, &str)]) -> Vec<AdapterFacts> {
+        let named = names.iter().enumerate();
+        let mut list: Vec<_> =
+            named.map(|(index, (backend, name))| facts(index, name, backend, (0x10de, 0x2500))).collect();
+        number(&mut list);
+        list
+    }
+
+    fn index(list: &[AdapterFacts], query: &str) -> Option<usize> {
+        find_adapter(list, query).map(|facts| facts.index)
+    }
 
     #[test]
     fn a_query_means_an_index_a_name_an_id_or_a_backend() {
-        let facts = AdapterFacts {
-            index: 1,
-            name: "AMD Radeon RX 7900 XTX".into(),
-            backend: "vulkan".into(),
-            kind: "discrete".into(),
-            vendor: 0x1002,
-            device: 0x744c,
-            driver: String::new(),
-        };
-        for query in ["1", "radeon", "7900", "1002:744C", "vulkan", "VULKAN:7900", " rx 7900 "] {
-            assert!(facts.matches(query), "{query}");
+        let list = [
+            facts(0, "Intel Arc A770", "metal", (0x8086, 0x56a0)),
+            facts(1, "AMD Radeon RX 7900 XTX", "vulkan", (0x1002, 0x744c)),
+        ];
+        for query in ["1", "radeon", "7900", "1002:744C", "vulkan", "VULKAN:7900", " rx 7900 ", "Vulkan:amd#1"] {
+            assert_eq!(index(&list, query), Some(1), "{query}");
         }
-        for query in ["0", "4090", "geforce", "1002:0000", "metal", "metal:7900"] {
-            assert!(!facts.matches(query), "{query}");
+        for query in
+            ["2", "4090", "geforce", "1002:0000", "dx12", "metal:7900", "radeon#2", "radeon#0", "radeon#", "#9"]
+        {
+            assert_eq!(index(&list, query), None, "{query}");
         }
+    }
+
+    #[test]
+    fn a_whole_name_goes_before_a_part_of_one() {
+        let (ti, plain) = ("NVIDIA GeForce RTX 3060 Ti", "NVIDIA GeForce RTX 3060");
+        let list = list(&[("vulkan", ti), ("vulkan", plain), ("dx12", plain)]);
+        assert_eq!(index(&list, "vulkan:nvidia geforce rtx 3060"), Some(1));
+        assert_eq!(index(&list, plain), Some(1));
+        assert_eq!(index(&list, "dx12:NVIDIA GeForce RTX 3060"), Some(2));
+        assert_eq!(index(&list, "rtx 3060"), Some(0), "a part: the first that fits");
+        for facts in &list {
+            assert_eq!(index(&list, &facts.query()), Some(facts.index), "{}", facts.query());
+        }
+    }
+
+    #[test]
+    fn cards_of_one_kind_are_told_apart() {
+        let list =
+            list(&[("vulkan", "H100"), ("vulkan", "H100 NVL"), ("vulkan", "H100"), ("gl", "H100"), ("vulkan", "H100")]);
+        let queries: Vec<_> = list.iter().map(AdapterFacts::query).collect();
+        assert_eq!(queries, ["vulkan:h100", "vulkan:h100 nvl", "vulkan:h100#2", "gl:h100", "vulkan:h100#3"]);
+        for facts in &list {
+            assert_eq!(index(&list, &facts.query()), Some(facts.index), "{}", facts.query());
+        }
+        assert_eq!(index(&list, "vulkan:h100#4"), None, "one that was taken out is no other");
+        assert_eq!(index(&list, "10de:2500#4"), Some(3));
+        assert!(list[2].to_string().starts_with("2: H100 #2 (vulkan"), "{}", list[2]);
+    }
+
+    #[test]
+    fn a_name_may_have_the_sign_in_it() {
+        let list = list(&[("vulkan", "Board"), ("vulkan", "Board"), ("vulkan", "Board#2")]);
+        assert_eq!(index(&list, "board#2"), Some(2));
+        assert_eq!(index(&list, "board#3"), None);
+    }
+
+    #[test]
+    fn facts_of_older_reports_are_the_first_of_their_name() {
+        let json = r#"{"index":0,"name":"A","backend":"vulkan","kind":"cpu","vendor":1,"device":2,"driver":""}"#;
+        assert_eq!(serde_json::from_str::<AdapterFacts>(json).unwrap().ordinal, 1);
     }
 }

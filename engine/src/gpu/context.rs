@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 /// How a device is asked for.
 #[derive(Clone, Debug, Default)]
 pub struct GpuOptions {
-    /// Index, part of a name, `vendor:device`, or backend; the best adapter without.
+    /// Index, name or a part of it, `vendor:device`, or backend, with `#2` for the second of several; the best adapter without.
     pub adapter: Option<String>,
     /// Kernels whose f64 CPU reference runs in place of the shader (`GUANACO_CPU_KERNELS`), to bisect a wrong driver.
     pub cpu_kernels: Vec<String>,

@@ -24,7 +24,7 @@ mod timing;
 mod tuning;
 mod twin;
 
-pub use adapter::{AdapterFacts, list_adapters};
+pub use adapter::{AdapterFacts, find_adapter, list_adapters, list_adapters_and_tiers};
 pub use buffer::{Buffer, Role};
 pub use context::{Gpu, GpuOptions};
 pub use coop::{CoopShape, CoopType};

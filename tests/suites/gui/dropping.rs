@@ -71,7 +71,27 @@ fn texts(hands: &mut Hands) -> Outcome {
         hands.click_last("Close")?;
     }
     let broken = file(hands, "broken.jsonl", b"{\"user_name\":\"Kim\"}\n{\"name\":")?;
-    refused(hands, &broken)
+    refused(hands, &broken)?;
+    // One of this program's that was cut off, or has a mistake in it, is a chat all the same, and no card.
+    let id = hands.desk().chat.id;
+    ensure!(hands.desk().flush(std::time::Duration::from_secs(30)));
+    let whole = hands.desk().store().export(id)?;
+    let lines: Vec<_> = whole.lines().collect();
+    let cut = lines[..lines.len() / 2].join("\n");
+    let wrong = whole.replacen("\"role\": \"user\"", "\"role\": \"king\"", 1);
+    ensure!(wrong != whole);
+    for (name, text) in [("cut.json", &cut), ("wrong.json", &wrong)] {
+        let path = file(hands, name, text.as_bytes())?;
+        hands.drop_files(&[&path]);
+        let told = |news: &News| matches!(news, News::Failed(told) if told.contains(name) && told.contains("line ") && !told.contains("character"));
+        ensure!(hands.news().iter().any(told) && hands.sees("Message"), "{name}: {:?}", hands.news());
+        hands.click_last("Close")?;
+    }
+    let before = hands.path().len();
+    let whole = file(hands, "whole.json", whole.as_bytes())?;
+    hands.drop_files(&[&whole]);
+    ensure!(hands.desk().chat.id != id && hands.path().len() == before, "{:?}", hands.news());
+    Ok(())
 }
 
 fn models(hands: &mut Hands) -> Outcome {

@@ -2,16 +2,22 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use eframe::egui::Key;
+use eframe::egui::{FontId, Key};
 use egui_kittest::Harness;
-use egui_kittest::kittest::Queryable as _;
-use guanaco::desk::News;
+use egui_kittest::kittest::{NodeT as _, Queryable as _};
+use guanaco::desk::model::ModelState;
+use guanaco::desk::{Desk, News};
 use guanaco::gui::{App, Start};
+use guanaco::store::{Change, Store};
 use guanaco_tests::{Outcome, workspace};
 
 use super::hands::Hands;
+
+/// Longer than anything takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The device goes away while an answer streams: what there is of it stays, the model comes back, a line says what happened.
 pub(crate) fn lost_device() -> Outcome {
@@ -56,6 +62,74 @@ pub(crate) fn lost_device() -> Outcome {
     Ok(())
 }
 
+/// A driver that takes the program down while a model is loaded does so once: the next start loads nothing, says so, and lets choose.
+pub(crate) fn ended_while_loading() -> Outcome {
+    let mut hands = Hands::new()?;
+    let marked = |desk: &Desk| desk.store().setting("loading").and_then(|value| value.as_bool());
+    hands.desk().save_window();
+    ensure!(hands.desk().flush(PATIENCE) && marked(hands.desk()) == Some(false), "a load that came to its end");
+    hands.desk().load();
+    hands.wait(|desk| matches!(desk.model, ModelState::Loading(..) | ModelState::Ready(_)))?;
+    if hands.desk().model.load().is_some() {
+        ensure!(marked(hands.desk()) == Some(true), "nothing would be known of a crash now");
+    }
+    hands.wait(|desk| desk.model.load().is_none())?;
+    ensure!(hands.desk().leave(PATIENCE) && marked(hands.desk()) == Some(false));
+    let folder = hands.close();
+    // As it is left by a crash.
+    Store::open(folder.path())?.write(&[Change::Setting("loading".to_owned(), true.into())])?;
+    // Closing the window changes nothing about it.
+    for _ in 0..2 {
+        let path = folder.path().to_owned();
+        let mut window = Harness::builder()
+            .with_size([1180.0, 780.0])
+            .with_max_steps(40)
+            .wgpu()
+            .build_eframe(|context| App::new(&context.egui_ctx, path, &Start::default()));
+        window.run_steps(4);
+        ensure!(window.query_by_label_contains("Guanaco ended while it was loading tiny-guanaco").is_some());
+        let desk = window.state_mut().desk().context("the desk")?;
+        ensure!(matches!(desk.model, ModelState::None), "{:?}", desk.model);
+        ensure!(desk.leave(PATIENCE) && marked(desk) == Some(true));
+    }
+    let path = folder.path().to_owned();
+    let mut window = Harness::builder()
+        .with_size([1180.0, 780.0])
+        .with_max_steps(40)
+        .wgpu()
+        .build_eframe(|context| App::new(&context.egui_ctx, path, &Start::default()));
+    let start = Instant::now();
+    while window.query_by_label("Load").is_none_or(|button| button.accesskit_node().is_disabled()) {
+        ensure!(start.elapsed() < PATIENCE, "it cannot be loaded");
+        window.step();
+    }
+    window.get_by_label("Load").click();
+    while window.state_mut().desk().context("the desk")?.model.ready().is_none() {
+        ensure!(start.elapsed() < PATIENCE, "it is not loaded");
+        window.step();
+    }
+    let desk = window.state_mut().desk().context("the desk")?;
+    ensure!(desk.flush(PATIENCE) && marked(desk) == Some(false));
+    Ok(())
+}
+
+/// A window that is closed while a model is loaded ends the load, so that the program ends, too.
+pub(crate) fn closed_while_loading() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let mut desk = Desk::open(folder.path(), Arc::new(|| {}))?;
+    for _ in 0..5 {
+        desk.load();
+        ensure!(desk.leave(Duration::from_secs(30)));
+        ensure!(desk.model.load().is_some(), "nothing was loaded yet: {:?}", desk.model);
+        while desk.model.load().is_some() {
+            desk.poll();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        ensure!(matches!(desk.model, ModelState::None), "the load went on: {:?}", desk.model);
+    }
+    Ok(())
+}
+
 /// A second window on the same chats says who has them, and opens them once they are free.
 pub(crate) fn locked() -> Outcome {
     let mut first = Hands::new()?;
@@ -68,6 +142,10 @@ pub(crate) fn locked() -> Outcome {
     second.run_steps(3);
     ensure!(second.state_mut().desk().is_none());
     ensure!(second.query_by_label_contains("another running guanaco has these chats open").is_some());
+    let font = FontId::proportional(14.0);
+    let missing: Vec<char> =
+        "开啟こß".chars().filter(|c| !second.ctx.fonts_mut(|fonts| fonts.has_glyph(&font, *c))).collect();
+    ensure!(missing.is_empty(), "boxes in place of {missing:?}");
     let retry = |second: &mut Harness<'static, App>| {
         // In the system's language, which may be any.
         let button = second.get_by_role(eframe::egui::Role::Button);
@@ -76,7 +154,7 @@ pub(crate) fn locked() -> Outcome {
     };
     retry(&mut second);
     ensure!(second.state_mut().desk().is_none(), "they are still taken");
-    ensure!(first.desk().leave(std::time::Duration::from_secs(30)));
+    ensure!(first.desk().leave(Duration::from_secs(30)));
     let folder = first.close();
     retry(&mut second);
     let desk = second.state_mut().desk().context("the chats are free, and not opened")?;

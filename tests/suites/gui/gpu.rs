@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use eframe::egui::{Key, Modifiers};
 use guanaco::desk::job::Outcome as Found;
+use guanaco_engine::gpu::{find_adapter, list_adapters, list_adapters_and_tiers};
 use guanaco_tests::Outcome;
 
 use super::hands::Hands;
@@ -15,6 +16,7 @@ pub(crate) fn conformance() -> Outcome {
     hands.page(Key::Num4);
     // What is found moves what is below it.
     hands.wait_to_see("The best there is")?;
+    chosen(&mut hands)?;
     ensure!(hands.sees("In use: ") && hands.sees("All kernels agree with their references."));
     hands.fill("Only kernels with", "softmax")?;
     hands.click("Conformance run")?;
@@ -41,6 +43,31 @@ pub(crate) fn conformance() -> Outcome {
     ensure!(page.contains("<html") && page.contains("rms_norm"));
     ensure!(hands.sees("guanaco-conformance.html"), "where it is");
     cancel(&mut hands)
+}
+
+/// Each adapter with what it can do; one is chosen by its name, and the model is loaded on it.
+fn chosen(hands: &mut Hands) -> Outcome {
+    let (facts, tier) = list_adapters_and_tiers().into_iter().next().context("an adapter")?;
+    let found = find_adapter(&list_adapters(), &facts.query()).map(|found| found.index);
+    ensure!(found == Some(facts.index), "{found:?} of {facts}");
+    let f16 = format!("f16 in shaders: {} · subgroups: ", if tier.f16 { "yes" } else { "no" });
+    ensure!(
+        hands.sees(&f16) && hands.sees("Largest binding: ") && hands.sees(" invocations, "),
+        "{:?}",
+        hands.labels()
+    );
+    let name =
+        [format!("{} #{}", facts.name, facts.ordinal), facts.name.clone()].into_iter().find(|name| hands.sees(name));
+    hands.click_first(&name.context("its name")?)?;
+    hands.wait(|desk| desk.model.ready().is_some())?;
+    let desk = hands.desk();
+    ensure!(desk.choice.adapter == Some(facts.query()), "{:?}", desk.choice.adapter);
+    let model = desk.model.ready().context("the model")?;
+    ensure!(model.adapter.index == facts.index, "{}", model.adapter);
+    hands.click("The best there is")?;
+    hands.wait(|desk| desk.model.ready().is_some())?;
+    ensure!(hands.desk().choice.adapter.is_none());
+    Ok(())
 }
 
 /// A run of everything, which takes minutes, is ended at once.

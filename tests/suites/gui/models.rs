@@ -4,8 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use eframe::egui::{Key, Modifiers};
+use egui_kittest::Harness;
 use guanaco::desk::Desk;
 use guanaco::desk::model::ModelState;
+use guanaco::desk::settings::{LoraChoice, ModelChoice};
+use guanaco::gui::{App, Start};
+use guanaco::hub::{Cache, ModelName};
 use guanaco_engine::file::{Checkpoint, Dtype, NewTensor, SafetensorsWriter};
 use guanaco_engine::kernels::Rng;
 use guanaco_engine::model::Config;
@@ -93,6 +97,52 @@ pub(crate) fn another() -> Outcome {
     hands.page(Key::Num3);
     hands.click(&guanaco::checkpoint::name(Some(&model)))?;
     ensure!(hands.desk().choice.path.as_deref() == Some(model.as_path()));
+    Ok(())
+}
+
+/// What was pulled while the window is open is offered when the page is opened again.
+pub(crate) fn pulled() -> Outcome {
+    let mut hands = Hands::new()?;
+    let cache = Cache::new(hands.folder().join("hub"));
+    hands.desk().hub = Some(cache.clone());
+    hands.page(Key::Num3);
+    ensure!(!hands.sees("Hugging Face cache"), "{:?}", hands.labels());
+    let name: ModelName = "someone/a-llama".parse().map_err(anyhow::Error::msg)?;
+    let commit = "0123abcd".repeat(5);
+    let (reference, snapshot) = (cache.reference(&name), cache.snapshot(&name, &commit));
+    std::fs::create_dir_all(&snapshot)?;
+    std::fs::create_dir_all(reference.parent().context("its folder")?)?;
+    std::fs::write(&reference, &commit)?;
+    std::fs::write(snapshot.join("config.json"), "{}")?;
+    hands.page(Key::Num1);
+    hands.page(Key::Num3);
+    ensure!(hands.sees("Hugging Face cache"), "{:?}", hands.labels());
+    hands.click("someone/a-llama")?;
+    ensure!(hands.desk().choice.path.as_deref() == Some(Path::new("someone/a-llama")));
+    Ok(())
+}
+
+/// A model that the command line names comes without the LoRAs and the context of the one before.
+pub(crate) fn named() -> Outcome {
+    let mut hands = Hands::new()?;
+    let desk = hands.desk();
+    desk.choice.loras.push(LoraChoice { path: "/no/such/lora".into(), scale: 1.0, on: true });
+    (desk.choice.context, desk.choice.kv_int8) = (Some(64), true);
+    let adapter = desk.model.ready().context("the model")?.adapter.query();
+    desk.choice.adapter = Some(adapter.clone());
+    desk.load();
+    ensure!(desk.leave(std::time::Duration::from_secs(30)));
+    let (folder, model) = (hands.close(), workspace().join("app/tiny-guanaco"));
+    let (path, start) = (folder.path().to_owned(), Start { model: Some(model.clone()), adapter: None });
+    let mut window = Harness::builder().wgpu().build_eframe(|context| App::new(&context.egui_ctx, path, &start));
+    let desk = window.state_mut().desk().context("the desk")?;
+    let fresh = ModelChoice { path: Some(model), adapter: Some(adapter), ..ModelChoice::default() };
+    ensure!(desk.choice == fresh, "{:?}", desk.choice);
+    while desk.model.load().is_some() {
+        desk.poll();
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    ensure!(desk.model.ready().is_some(), "{:?}", desk.model);
     Ok(())
 }
 

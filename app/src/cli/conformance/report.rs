@@ -251,6 +251,7 @@ pub(crate) mod tests {
             adapter: AdapterFacts {
                 index: 0,
                 name: "Card </script><script>alert('1')</script> & \"Co\"".into(),
+                ordinal: 1,
                 backend: "vulkan".into(),
                 kind: "discrete".into(),
                 vendor: 0x1002,

@@ -7,6 +7,7 @@ use eframe::egui;
 
 use super::Open;
 use crate::desk::News;
+use crate::desk::files::{Existing, is_chat};
 use crate::gui::dialog::{Answer, Ask, Purpose};
 use crate::gui::page::Page;
 use crate::gui::text::Texts;
@@ -23,11 +24,8 @@ impl Open {
             let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
             let told = match extension.as_deref() {
                 Some("jsonl") => self.desk.import_chat(&path).map(|()| self.page = Page::Chat),
-                // A chat of this program's, or a card: the card's reader says what it is when it is neither.
-                Some("json") if self.desk.import_chat(&path).is_ok() => {
-                    self.page = Page::Chat;
-                    Ok(())
-                }
+                // Everything else in JSON is a card: its reader says what it is when it is none.
+                Some("json") if is_chat(&path) => self.desk.import_chat(&path).map(|()| self.page = Page::Chat),
                 Some("png" | "jpg" | "jpeg" | "webp") if self.is_portrait(&path) => self.portrait(&path),
                 Some("png" | "apng" | "jpg" | "jpeg" | "webp" | "json" | "charx") => {
                     self.library.take_card(&mut self.desk, &path);
@@ -51,7 +49,7 @@ impl Open {
             match answer {
                 Answer::Chosen(paths) => {
                     for path in paths {
-                        let told = self.take(ask.purpose, &path, t);
+                        let told = self.take(ask.purpose, &path, Existing::Replace, t);
                         self.tell(told);
                     }
                 }
@@ -61,21 +59,21 @@ impl Open {
         }
     }
 
-    /// Says that there is no dialog; what was to be saved goes to the place that was proposed.
+    /// Says that there is no dialog; what was to be saved goes to the place that was proposed, and replaces nothing there.
     fn not_shown(&mut self, ask: Ask, reason: &str, t: &Texts) {
         let reason = [("reason", reason.into())];
         match ask.place {
             None => self.news.push(News::Warning(t.with("common-no-dialog", &reason))),
             Some(place) => {
                 self.news.push(News::Warning(t.with("common-no-dialog-save", &reason)));
-                let told = self.take(ask.purpose, &place, t);
+                let told = self.take(ask.purpose, &place, Existing::Keep, t);
                 self.tell(told);
             }
         }
     }
 
-    /// Does with `path` what it was asked for.
-    fn take(&mut self, purpose: Purpose, path: &Path, t: &Texts) -> anyhow::Result<()> {
+    /// Does with `path` what it was asked for; `existing` is for what is to be saved.
+    fn take(&mut self, purpose: Purpose, path: &Path, existing: Existing, t: &Texts) -> anyhow::Result<()> {
         match purpose {
             Purpose::Cards => self.library.take_card(&mut self.desk, path),
             Purpose::Chat => {
@@ -87,13 +85,14 @@ impl Open {
             Purpose::Sources => self.source(path)?,
             Purpose::Portrait(id) => self.desk.set_portrait(id, path)?,
             Purpose::SaveCard(id, kind) => {
-                let path = with_extension(path, purpose);
-                self.desk.export_card(id, kind, &path)?;
+                let (path, existing) = with_extension(path, existing, purpose);
+                let path = self.desk.export_card(id, kind, &path, existing)?;
                 self.news.push(News::Done(path.display().to_string()));
             }
             Purpose::SaveChat(id, kind) => {
-                let path = with_extension(path, purpose);
-                self.desk.export_chat(id, kind, (t.get("chat-you"), t.get("chat-assistant")), &path)?;
+                let (path, existing) = with_extension(path, existing, purpose);
+                let names = (t.get("chat-you"), t.get("chat-assistant"));
+                let path = self.desk.export_chat(id, kind, names, &path, existing)?;
                 self.news.push(News::Done(path.display().to_string()));
             }
         }
@@ -134,10 +133,28 @@ impl Open {
     }
 }
 
-/// `path` with the end that its format has, where a dialog let it go without one.
-fn with_extension(path: &Path, purpose: Purpose) -> PathBuf {
+/// `path` with the end that its format has, where a dialog let it go without one. Nobody was asked about a file of that name.
+fn with_extension(path: &Path, existing: Existing, purpose: Purpose) -> (PathBuf, Existing) {
     match (path.extension(), purpose.extensions()) {
-        (None, [extension, ..]) => path.with_extension(extension),
-        _ => path.to_owned(),
+        (None, [extension, ..]) => (path.with_extension(extension), Existing::Keep),
+        _ => (path.to_owned(), existing),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desk::library::CardFile;
+
+    #[test]
+    fn a_name_that_the_dialog_did_not_show_was_not_confirmed() {
+        let purpose = Purpose::SaveCard(1, CardFile::Charx);
+        for (chosen, asked, found, existing) in [
+            ("Ava.charx", Existing::Replace, "Ava.charx", Existing::Replace),
+            ("Ava", Existing::Replace, "Ava.charx", Existing::Keep),
+            ("Ava.charx", Existing::Keep, "Ava.charx", Existing::Keep),
+        ] {
+            assert_eq!(with_extension(Path::new(chosen), asked, purpose), (found.into(), existing));
+        }
     }
 }

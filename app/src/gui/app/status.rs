@@ -54,6 +54,7 @@ impl Open {
                     News::DeviceLost(reason) => t.with("model-device-lost", &[("reason", reason.as_str().into())]),
                     News::Done(path) => format!("✔ {path}"),
                     News::Failed(reason) => reason.clone(),
+                    News::NotLoaded(name) => t.with("model-not-loaded", &[("name", name.as_str().into())]),
                     News::CharactersGone(n) => t.with("chat-characters-gone", &[("n", (*n).into())]),
                     News::NoModel => t.get("chat-no-model").to_owned(),
                     News::NothingSaid => t.get("chat-nothing-said").to_owned(),

@@ -7,6 +7,7 @@ use eframe::egui::{self, Color32, RichText, Role, Sense, Ui, WidgetInfo};
 use crate::desk::Desk;
 use crate::desk::tokens::{Token, places};
 use crate::gui::text::Texts;
+use crate::gui::theme;
 use crate::gui::widgets::small;
 use crate::tree::NodeId;
 
@@ -78,7 +79,8 @@ impl TokenView {
 /// One token; returns the text that was chosen in its place.
 fn one(ui: &mut Ui, t: &Texts, index: usize, token: &Token, text: &str, streaming: bool) -> Option<String> {
     let shown = text.replace('\n', "⏎");
-    let background = if token.best.is_empty() { Color32::TRANSPARENT } else { shade(ui, token.chance) };
+    let background =
+        if token.best.is_empty() { Color32::TRANSPARENT } else { theme::doubt(ui.visuals(), token.chance) };
     let label =
         egui::Label::new(RichText::new(&shown).background_color(background)).sense(Sense::click()).selectable(false);
     let response = ui.add(label);
@@ -109,11 +111,6 @@ fn one(ui: &mut Ui, t: &Texts, index: usize, token: &Token, text: &str, streamin
         }
     });
     chosen
-}
-
-/// The less likely a token was, the stronger its colour: from nothing to the warning colour.
-fn shade(ui: &Ui, chance: f32) -> Color32 {
-    ui.visuals().warn_fg_color.gamma_multiply((1.0 - chance).clamp(0.0, 1.0) * 0.45)
 }
 
 fn percent(chance: f32) -> String {

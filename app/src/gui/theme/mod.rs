@@ -38,6 +38,13 @@ pub fn section_color(kind: SectionKind, dark: bool) -> Color32 {
     color(if dark { on_dark } else { on_light })
 }
 
+/// Behind a token of an answer: the less likely it was, the stronger, from nothing to a tint of the warning colour that text can
+/// still be read on.
+pub fn doubt(visuals: &Visuals, chance: f32) -> Color32 {
+    const STRONGEST: f32 = 0.32;
+    visuals.warn_fg_color.gamma_multiply((1.0 - chance).clamp(0.0, 1.0) * STRONGEST)
+}
+
 /// What a theme is made of, as 0xRRGGBB.
 struct Palette {
     dark: bool,

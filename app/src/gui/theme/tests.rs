@@ -113,6 +113,26 @@ fn text_can_be_read_in_every_theme() {
 }
 
 #[test]
+fn unlikely_tokens_can_be_read() {
+    for (name, visuals, least) in themes() {
+        let widgets = &visuals.widgets;
+        for on in [visuals.panel_fill, visuals.faint_bg_color] {
+            assert_eq!(on.blend(doubt(&visuals, 1.0)), on, "{name}: what is certain has no shade");
+            for chance in [-1.0, 0.0, 0.3, 0.9] {
+                let ground = on.blend(doubt(&visuals, chance));
+                // At rest, under the pointer, and clicked.
+                for widget in [&widgets.noninteractive, &widgets.inactive, &widgets.hovered, &widgets.active] {
+                    let found = contrast(widget.text_color(), ground);
+                    assert!(found >= least, "{name}: {ground:?} of a chance of {chance}: {found:.2}");
+                }
+            }
+            let shade = f32::from(on.r().abs_diff(on.blend(doubt(&visuals, 0.0)).r()));
+            assert!(shade >= 16.0, "{name}: hardly seen: {shade}");
+        }
+    }
+}
+
+#[test]
 fn sections_differ_for_every_sight() {
     for dark in [false, true] {
         for (sight, matrix) in &SIGHTS {
