@@ -26,7 +26,8 @@ const NOT_IN_ENGINE: &[&str] = &[
 ];
 
 /// Crates of the window.
-const WINDOW: &[&str] = &["accesskit", "eframe", "egui", "epaint", "fluent", "image", "rfd", "wayland", "winit", "x11rb"];
+const WINDOW: &[&str] =
+    &["accesskit", "eframe", "egui", "epaint", "fluent", "image", "rfd", "wayland", "winit", "x11rb"];
 
 /// Dependencies' own dependencies may use these: they are invisible in the engine's interface.
 const ONLY_DIRECTLY: &[&str] = &["anyhow"];
@@ -66,7 +67,8 @@ fn main() -> ExitCode {
     suite.case("names of modules", names);
     suite.case("unsafe stands in its reviewed places", unsafe_places);
     suite.case("each shader has its kernel, each kernel its shader", twins);
-    suite.case("direct dependencies of the engine", || dependencies("guanaco-engine", &["--depth", "1"], NOT_IN_ENGINE));
+    suite
+        .case("direct dependencies of the engine", || dependencies("guanaco-engine", &["--depth", "1"], NOT_IN_ENGINE));
     suite.case("all dependencies of the engine", || {
         let forbidden: Vec<_> = NOT_IN_ENGINE.iter().filter(|name| !ONLY_DIRECTLY.contains(name)).copied().collect();
         dependencies("guanaco-engine", &[], &forbidden)

@@ -133,7 +133,6 @@ impl Desk {
         self.answer_to(node);
     }
 
-
     /// Replaces the text of `node` by a sibling with `text`. A user's message is answered anew.
     pub fn edit(&mut self, node: NodeId, text: &str) {
         if !self.is_idle() {

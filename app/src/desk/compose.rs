@@ -6,9 +6,9 @@ use guanaco_engine::prompt::{Conversation, Message, Role};
 
 use super::Desk;
 use super::settings::ChatSettings;
-use crate::store::ChatId;
 use crate::cards::{self, Card, Cast, Composition, LoreAccount};
 use crate::checkpoint::Files;
+use crate::store::ChatId;
 use crate::tree::{Node, NodeId};
 
 /// What part of the context lore may take, and examples too: one token in so many. History and answer need room.
@@ -138,7 +138,8 @@ impl Desk {
     /// Which character of the chat said `node`.
     pub(super) fn speaker_of(&self, node: NodeId) -> Option<u64> {
         let name = self.chat.tree.node(node)?.name.as_deref()?;
-        let is_called = |card: &Card| [card.called(), card.name()].iter().any(|called| cards::mend_name(called) == name);
+        let is_called =
+            |card: &Card| [card.called(), card.name()].iter().any(|called| cards::mend_name(called) == name);
         let playing = self.chat.settings.characters.iter().filter_map(|id| self.character(*id));
         playing.into_iter().find(|character| is_called(&character.card)).map(|character| character.id)
     }

@@ -15,7 +15,11 @@ impl<Q: Send + 'static, A: Send + 'static> Newest<Q, A> {
     ///
     /// # Errors
     /// Those of the system: no thread can be had.
-    pub(super) fn start(name: &str, wake: Wake, mut answer: impl FnMut(Q) -> A + Send + 'static) -> std::io::Result<Self> {
+    pub(super) fn start(
+        name: &str,
+        wake: Wake,
+        mut answer: impl FnMut(Q) -> A + Send + 'static,
+    ) -> std::io::Result<Self> {
         let (questions, inbox) = channel();
         let (outbox, answers) = channel();
         let run = move || {

@@ -6,15 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use eframe::egui::{
-    DroppedFile, DroppedFileHandle, Event, Key, Modifiers, OutputCommand, Pos2, Rect, Role, Vec2,
-};
+use eframe::egui::{DroppedFile, DroppedFileHandle, Event, Key, Modifiers, OutputCommand, Pos2, Rect, Role, Vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
+use guanaco::desk::tokens::Token;
 use guanaco::desk::{Desk, News};
 use guanaco::gui::dialog::Answer;
 use guanaco::gui::{App, Start};
-use guanaco::desk::tokens::Token;
 use guanaco::tree::{Node, NodeId};
 
 /// Longer than anything takes on a busy machine.
