@@ -57,8 +57,9 @@ const NAME_CHARS: usize = 64;
 /// Puts `cast` and `messages` into the builder's form. `system` is the user's own: knowledge, sources, keywords. Examples take
 /// `example_budget` tokens at most, each whole or not at all; `count` counts a text's tokens.
 ///
-/// `messages` end with the user's, which is the one to answer, or with the reply that is to go on. The format answers users alone:
-/// where the speaker answers another character's reply, the caller puts an empty message of the user's behind it.
+/// `messages` end with the user's, which is the one to answer: the format answers users alone, so that where the speaker answers
+/// another character's reply, the caller puts an empty message of the user's behind it. A reply that is to go on is none of them: the
+/// caller puts it behind the conversation's messages, which are else as they were but for names.
 pub fn compose(
     cast: &Cast<'_>,
     system: &System,
