@@ -27,7 +27,7 @@ const NOT_IN_ENGINE: &[&str] = &[
 
 /// Crates of the window.
 const WINDOW: &[&str] =
-    &["accesskit", "eframe", "egui", "epaint", "fluent", "image", "rfd", "wayland", "winit", "x11rb"];
+    &["accesskit", "eframe", "egui", "epaint", "fluent", "image", "rfd", "wayland-client", "winit", "x11rb"];
 
 /// Dependencies' own dependencies may use these: they are invisible in the engine's interface.
 const ONLY_DIRECTLY: &[&str] = &["anyhow"];

@@ -120,6 +120,8 @@ fn enter() -> Outcome {
     hands.press(Key::Enter);
     ensure!(hands.path().is_empty() && hands.desk().chat.draft == "one\ntwo");
     hands.desk().model = model;
+    hands.click("Close")?;
+    hands.click("Message")?;
     hands.window.key_press(Key::Enter);
     hands.wait_for_answer()?;
     ensure!(hands.path()[0].content == "one\ntwo" && hands.desk().chat.draft.is_empty());

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use eframe::egui::accesskit::{Action, Role};
 use eframe::egui::{Key, Modifiers};
 use egui_kittest::kittest::NodeT as _;
@@ -72,6 +72,25 @@ fn builder(hands: &mut Hands, found: &mut Found) -> Outcome {
 fn pages(hands: &mut Hands, found: &mut Found) -> Outcome {
     hands.page(Key::Num2);
     look(hands, "the library", found);
+    hands.click("New character")?;
+    look(hands, "a character that is made", found);
+    hands.fill("Name", "Luma")?;
+    hands.fill("Description", "Home: Tavoro")?;
+    hands.click_last("New character")?;
+    hands.click("➕ Add a lorebook")?;
+    hands.click("➕ Add an entry")?;
+    look(hands, "a card with an entry of lore", found);
+    hands.click("Chat with Luma")?;
+    let zorina = hands.desk().characters.iter().find(|other| other.card.called() == "Zorina").map(|other| other.id);
+    hands.desk().play(zorina.context("the sample character")?);
+    hands.steps(3);
+    ensure!(hands.sees("Who speaks"));
+    look(hands, "a chat with several characters", found);
+    let odd = hands.folder().join("odd.jsonl");
+    std::fs::write(&odd, "no chat")?;
+    hands.drop_files(&[&odd]);
+    ensure!(!hands.news().is_empty());
+    look(hands, "something that is told", found);
     hands.page(Key::Num3);
     hands.wait(|desk| matches!(desk.facts(), Some(Ok(_))))?;
     hands.drop_files(&[&lora(hands.folder())?]);
