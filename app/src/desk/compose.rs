@@ -109,7 +109,8 @@ impl Desk {
         reply: Option<NodeId>,
         files: &Arc<Files>,
     ) -> Scene {
-        let mut scene = self.scene_of(self.chat.tree.path_to(node), "", files);
+        let path = self.chat.tree.path_to(node);
+        let mut scene = self.scene_of(path.len(), path.into_iter().rev(), "", files);
         scene.settings.speaker = speaker.or(scene.settings.speaker);
         scene.reply = reply.and_then(|id| self.chat.tree.node(id)).map(message);
         scene
@@ -117,19 +118,30 @@ impl Desk {
 
     /// The chat as it is, with what is typed as the message to answer; with the last message when nothing is typed.
     pub(super) fn draft_scene(&self, files: &Arc<Files>) -> Scene {
-        self.scene_of(self.chat.tree.path(), self.chat.draft.trim(), files)
+        let path = self.chat.tree.path_ids();
+        let newest_first = path.iter().rev().filter_map(|id| self.chat.tree.node(*id));
+        self.scene_of(path.len(), newest_first, self.chat.draft.trim(), files)
     }
 
-    /// The messages of `path` that the model is to see, and then `said`. Where that is nothing, behind a reply, which another character
-    /// answers, the user says nothing.
-    fn scene_of(&self, mut path: Vec<&Node>, said: &str, files: &Arc<Files>) -> Scene {
-        path.retain(|node| !node.hidden());
-        let last_is_user = path.last().is_some_and(|node| node.role == Role::User);
+    /// The messages of a path of `n` that the model is to see, the newest of which comes first, and then `said`. Where that is nothing,
+    /// behind a reply, which another character answers, the user says nothing.
+    fn scene_of<'a>(
+        &self,
+        n: usize,
+        newest_first: impl Iterator<Item = &'a Node>,
+        said: &str,
+        files: &Arc<Files>,
+    ) -> Scene {
+        let mut newest_first = newest_first.filter(|node| !node.hidden()).peekable();
+        let last_is_user = newest_first.peek().is_some_and(|node| node.role == Role::User);
         let said = (!said.is_empty() || !last_is_user).then_some(said);
         let settings = self.chat.settings.clone();
-        // A message is more than a token: older ones than the context has tokens cannot fit, and counting them takes time.
-        let left_out = (path.len() + usize::from(said.is_some())).saturating_sub(files.max_seq_len);
-        let messages = path.into_iter().skip(left_out).map(message).chain(said.map(Message::user)).collect();
+        // A message is more than a token: older ones than the context has tokens cannot fit, and going through them takes time.
+        let most = files.max_seq_len.saturating_sub(usize::from(said.is_some()));
+        let mut messages: Vec<Message> = newest_first.take(most).map(message).collect();
+        let left_out = if messages.len() < most { 0 } else { n - messages.len() };
+        messages.reverse();
+        messages.extend(said.map(Message::user));
         let playing = settings.characters.iter().filter_map(|id| self.character(*id));
         let playing = playing.map(|character| (character.id, character.card.clone())).collect();
         Scene { chat: self.chat.id, messages, reply: None, left_out, settings, playing, files: files.clone() }
