@@ -1,6 +1,6 @@
 //! What fails is told plainly, and takes no chat with it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -62,6 +62,15 @@ pub(crate) fn lost_device() -> Outcome {
     Ok(())
 }
 
+/// A window on the data in `folder`, whose model nobody waits for.
+fn window(folder: PathBuf) -> Harness<'static, App> {
+    Harness::builder()
+        .with_size([1180.0, 780.0])
+        .with_max_steps(40)
+        .wgpu()
+        .build_eframe(|context| App::new(&context.egui_ctx, folder, &Start::default()))
+}
+
 /// A driver that takes the program down while a model is loaded does so once: the next start loads nothing, says so, and lets choose.
 pub(crate) fn ended_while_loading() -> Outcome {
     let mut hands = Hands::new()?;
@@ -80,24 +89,14 @@ pub(crate) fn ended_while_loading() -> Outcome {
     Store::open(folder.path())?.write(&[Change::Setting("loading".to_owned(), true.into())])?;
     // Closing the window changes nothing about it.
     for _ in 0..2 {
-        let path = folder.path().to_owned();
-        let mut window = Harness::builder()
-            .with_size([1180.0, 780.0])
-            .with_max_steps(40)
-            .wgpu()
-            .build_eframe(|context| App::new(&context.egui_ctx, path, &Start::default()));
+        let mut window = window(folder.path().to_owned());
         window.run_steps(4);
         ensure!(window.query_by_label_contains("Guanaco ended while it was loading tiny-guanaco").is_some());
         let desk = window.state_mut().desk().context("the desk")?;
         ensure!(matches!(desk.model, ModelState::None), "{:?}", desk.model);
         ensure!(desk.leave(PATIENCE) && marked(desk) == Some(true));
     }
-    let path = folder.path().to_owned();
-    let mut window = Harness::builder()
-        .with_size([1180.0, 780.0])
-        .with_max_steps(40)
-        .wgpu()
-        .build_eframe(|context| App::new(&context.egui_ctx, path, &Start::default()));
+    let mut window = window(folder.path().to_owned());
     let start = Instant::now();
     while window.query_by_label("Load").is_none_or(|button| button.accesskit_node().is_disabled()) {
         ensure!(start.elapsed() < PATIENCE, "it cannot be loaded");
