@@ -58,6 +58,8 @@ fn main() -> ExitCode {
     suite.case("a full disk", full);
     suite.case("a power cut", power_cut);
     suite.device_case("the app is killed while it chats", app::killed);
+    suite.device_case("a write fails while the app chats", app::failing);
+    suite.device_case("the disk is full while the app chats", app::full);
     suite.case("speed in a chat of 10,000 messages", speed);
     // Two at once would kill at less random moments, and time each other.
     suite.run(Some(1))
@@ -168,7 +170,8 @@ fn failing(count: u64, recovers: bool) -> Outcome {
     for n in 1..=200 {
         let context = || format!("the write at call {n} fails");
         let folder = tempfile::tempdir()?;
-        let faults = Arc::new(Faults { from: n, count, torn: n % 2 == 0, ..Faults::default() });
+        let faults = Arc::new(Faults::default());
+        faults.arm(n, count, n % 2 == 0);
         let mut facts = Facts::default();
         let open = || Store::with_backend(folder.path(), faults.wrap());
         let store = match open() {
@@ -202,7 +205,7 @@ fn failing(count: u64, recovers: bool) -> Outcome {
             ensure!(!writer.flush(SOON) && writer.saver.problem().is_some(), "{}: nobody is told", context());
         }
         writer.tell_saved(&mut tell);
-        reached += u64::from(faults.calls.load(Ordering::SeqCst) >= n);
+        reached += u64::from(faults.struck());
         heard.iter().try_for_each(|line| facts.hear(line))?;
         if recovers {
             facts.check(writer.store()).with_context(context)?;

@@ -137,7 +137,15 @@ impl Desk {
     /// # Errors
     /// [`StoreError`]: another copy has it open, a newer version wrote it, it is damaged.
     pub fn open(folder: &Path, wake: Wake) -> Result<Self, StoreError> {
-        let store = Arc::new(Store::open(folder)?);
+        Self::on(Store::open(folder)?, wake)
+    }
+
+    /// The same on a store that is open.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it is damaged, or the system starts no threads.
+    pub fn on(store: Store, wake: Wake) -> Result<Self, StoreError> {
+        let store = Arc::new(store);
         let on_saved = wake.clone();
         let saver = Saver::start(store.clone(), move || on_saved());
         let on_event = wake.clone();

@@ -17,16 +17,28 @@ pub(crate) struct Faults {
     /// Calls that write, so far.
     pub(crate) calls: AtomicU64,
     /// The first call that fails, from 1; 0 for none.
-    pub(crate) from: u64,
+    from: AtomicU64,
     /// How many fail.
-    pub(crate) count: u64,
+    count: AtomicU64,
     /// A failing write writes its first half.
-    pub(crate) torn: bool,
+    pub(crate) torn: AtomicBool,
     /// Nothing can grow.
     pub(crate) full: AtomicBool,
 }
 
 impl Faults {
+    /// Has `count` calls fail from the `nth` on, counted from here.
+    pub(crate) fn arm(&self, nth: u64, count: u64, torn: bool) {
+        self.torn.store(torn, Ordering::SeqCst);
+        self.count.store(count, Ordering::SeqCst);
+        self.from.store(self.calls.load(Ordering::SeqCst) + nth, Ordering::SeqCst);
+    }
+
+    /// Whether the first call that was to fail has come.
+    pub(crate) fn struck(&self) -> bool {
+        self.calls.load(Ordering::SeqCst) >= self.from.load(Ordering::SeqCst)
+    }
+
     /// What [`guanaco::store::Store::with_backend`] takes.
     pub(crate) fn wrap(self: &Arc<Self>) -> Wrap {
         let faults = self.clone();
@@ -35,7 +47,8 @@ impl Faults {
 
     fn call(&self) -> io::Result<()> {
         let n = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        let fails = self.from > 0 && n >= self.from && n - self.from < self.count;
+        let from = self.from.load(Ordering::SeqCst);
+        let fails = from > 0 && n >= from && n - from < self.count.load(Ordering::SeqCst);
         if fails { Err(io::Error::other(format!("made to fail at call {n}"))) } else { Ok(()) }
     }
 
@@ -74,7 +87,7 @@ impl StorageBackend for Faulty {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         if let Err(error) = self.faults.call() {
-            if self.faults.torn {
+            if self.faults.torn.load(Ordering::SeqCst) {
                 self.file.write(offset, &data[..data.len() / 2])?;
             }
             return Err(error);
