@@ -41,7 +41,7 @@ type Run = fn() -> Outcome;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
-    let cases: [(&str, Run); 42] = [
+    let cases: [(&str, Run); 43] = [
         ("a message is typed, sent and answered", say),
         ("enter sends, shift and enter breaks the line", enter),
         ("an answer is made again, and swiped at any turn", swipe),
@@ -81,6 +81,7 @@ fn main() -> ExitCode {
         ("an input method keeps its Enter", keyboard::input_method),
         ("lore is written by hand, works, and survives its card", library::lorebook),
         ("greetings are a list, and groups have their own", library::greetings),
+        ("a card keeps the files that came with it", library::files),
         ("files are chosen in dialogs", library::dialogs),
         ("a damaged store is set aside, and a new one begun", library::damaged),
         ("pictures", pictures::run),

@@ -54,8 +54,13 @@ library-entry-selective-hint = Auch einer der zweiten Schlüssel, einer je Zeile
 library-entry-up = „{ $name }“ nach oben
 library-examples = Beispiele
 library-export-charx = Als CHARX exportieren
-library-export-json = Als JSON exportieren
+library-export-json = Als JSON exportieren ({ $version })
 library-export-png = Als PNG exportieren
+library-files =
+    { $n ->
+        [one] Zu dieser Karte gehört eine weitere Datei. Sie wird aufbewahrt und kommt in CHARX mit.
+       *[other] Zu dieser Karte gehören { $n } weitere Dateien. Sie werden aufbewahrt und kommen in CHARX mit.
+    }
 library-filter = Figuren filtern
 library-greeting = Begrüßung
 library-greeting-add = Begrüßung hinzufügen
@@ -85,6 +90,11 @@ library-lorebook-recursive = Rekursive Suche
 library-lorebook-recursive-hint = Schlüssel werden auch in aktiven Einträgen gesucht, sodass einer den anderen holen kann.
 library-name = Name
 library-nickname = Spitzname
+library-only-charx =
+    { $n ->
+        [one] Eine weitere Datei dieser Figur ist nicht darin: Nur CHARX hat Platz dafür.
+       *[other] { $n } weitere Dateien dieser Figur sind nicht darin: Nur CHARX hat Platz dafür.
+    }
 library-personality = Persönlichkeit
 library-portrait-choose = Porträt wählen …
 library-portrait-of = Porträt von { $name }

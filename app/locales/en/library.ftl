@@ -54,8 +54,13 @@ library-entry-selective-hint = One of the secondary keys, one a line, must be in
 library-entry-up = Move “{ $name }” up
 library-examples = Examples
 library-export-charx = Export as CHARX
-library-export-json = Export as JSON
+library-export-json = Export as JSON ({ $version })
 library-export-png = Export as PNG
+library-files =
+    { $n ->
+        [one] One more file came with this card. It is kept, and goes into CHARX.
+       *[other] { $n } more files came with this card. They are kept, and go into CHARX.
+    }
 library-filter = Filter characters
 library-greeting = Greeting
 library-greeting-add = Add a greeting
@@ -85,6 +90,11 @@ library-lorebook-recursive = Recursive scanning
 library-lorebook-recursive-hint = Keys are looked for in active entries, too, so that one can bring in another.
 library-name = Name
 library-nickname = Nickname
+library-only-charx =
+    { $n ->
+        [one] One more file of this character is not in it: only CHARX has room for it.
+       *[other] { $n } more files of this character are not in it: only CHARX has room for them.
+    }
 library-personality = Personality
 library-portrait-choose = Choose a portrait…
 library-portrait-of = Portrait of { $name }

@@ -25,16 +25,21 @@ pub struct Asset {
 impl Asset {
     /// A portrait as an asset, and the link to it for [`Card::set_asset`]. None when the bytes are no picture that is known.
     pub fn portrait(bytes: Vec<u8>) -> Option<(Self, AssetLink)> {
-        let ext = match picture::size(&bytes)?.format {
-            picture::Format::Png => "png",
-            picture::Format::Jpeg => "jpeg",
-            picture::Format::Webp => "webp",
-        };
+        let ext = extensions(&bytes)?[0];
         let path = format!("assets/icon/images/main.{ext}");
         let uri = format!("embeded://{path}");
         let link = AssetLink { kind: "icon".into(), uri, name: "main".into(), ext: ext.into() };
         Some((Self { path, bytes }, link))
     }
+}
+
+/// How the names of files of this picture's format end.
+fn extensions(picture: &[u8]) -> Option<&'static [&'static str]> {
+    Some(match picture::size(picture)?.format {
+        picture::Format::Png => &["png", "apng"],
+        picture::Format::Jpeg => &["jpeg", "jpg"],
+        picture::Format::Webp => &["webp"],
+    })
 }
 
 /// What lies in an archive.
@@ -134,6 +139,35 @@ fn check_name(name: &str, file: Named<'_>) -> Result<(), CardError> {
 }
 
 impl Card {
+    /// Puts `portrait` into `assets` as the main icon: under the name that the card has for it, where that fits, or else under a new one,
+    /// which the card then has. Nothing changes where the bytes are no picture that is known.
+    pub fn add_portrait(&mut self, assets: &mut Vec<Asset>, portrait: Vec<u8>) {
+        let Some(extensions) = extensions(&portrait) else { return };
+        let icon = self.main_icon();
+        let free = |assets: &[Asset], path: &str| path != CARD && assets.iter().all(|asset| asset.path != path);
+        let named = icon.as_ref().and_then(AssetLink::embedded).filter(|path| {
+            let extension = path.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+            extension.is_some_and(|extension| extensions.contains(&extension.as_str()))
+                && check_name(path, Named("card.charx")).is_ok()
+                && free(assets, path)
+        });
+        if let Some(path) = named {
+            assets.push(Asset { path: path.to_owned(), bytes: portrait });
+            return;
+        }
+        let Some((mut asset, mut link)) = Asset::portrait(portrait) else { return };
+        for n in 2.. {
+            if free(assets, &asset.path) {
+                break;
+            }
+            asset.path = format!("assets/icon/images/main-{n}.{}", link.ext);
+        }
+        link.uri = format!("embeded://{}", asset.path);
+        link.name = icon.map_or(link.name, |icon| icon.name);
+        self.set_asset(&link);
+        assets.push(asset);
+    }
+
     /// The card as V3 in a CHARX archive, with `assets`: what [`super::Read::assets`] were, or [`Asset::portrait`].
     ///
     /// # Errors

@@ -57,6 +57,15 @@ impl Card {
     }
 }
 
+impl Read {
+    /// The files of a CHARX archive beside the portrait's.
+    pub fn other_files(&mut self) -> Vec<Asset> {
+        let icon = self.card.main_icon().filter(|_| self.portrait.is_some());
+        let icon = icon.as_ref().and_then(AssetLink::embedded);
+        std::mem::take(&mut self.assets).into_iter().filter(|asset| Some(asset.path.as_str()) != icon).collect()
+    }
+}
+
 /// The JSON in a PNG, and the PNG without it.
 fn from_png(
     bytes: &[u8],

@@ -87,11 +87,11 @@ impl Desk {
         write(path, text.as_bytes(), existing)
     }
 
-    fn not_saved(&self) -> String {
+    pub(super) fn not_saved(&self) -> String {
         let why = self.save_problem().unwrap_or_else(|| "the disk is slow".to_owned());
         format!(
-            "the last messages are not on the disk yet, and the file would be without them: {why}; export the chat again once they \
-             are saved"
+            "the last changes are not on the disk yet, and the file would be without them: {why}; export it again once they are \
+             saved"
         )
     }
 

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use guanaco_engine::prompt::Role;
 
 use super::files::Existing;
 use super::{Desk, News, SAVE_EVERY, told};
-use crate::cards::{AssetLink, Card, Version, check_portrait, greetings, group_greetings};
+use crate::cards::{Asset, AssetLink, Card, Version, check_portrait, greetings, group_greetings};
 use crate::store::{Change, CharacterRecord, now_ms};
 use crate::tree::NewNode;
 
@@ -33,21 +33,22 @@ pub struct Character {
 pub enum CardFile {
     /// A picture with the card in it, for every front end.
     Png,
-    /// The card alone, version 3.
-    Json,
-    /// An archive of card and picture.
+    /// The card alone.
+    Json(Version),
+    /// An archive of card, picture and what else came with it.
     Charx,
 }
 
 impl CardFile {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Png, Self::Json, Self::Charx];
+    pub const ALL: [Self; 5] =
+        [Self::Png, Self::Charx, Self::Json(Version::V3), Self::Json(Version::V2), Self::Json(Version::V1)];
 
     /// The end of the file's name.
     pub fn extension(self) -> &'static str {
         match self {
             Self::Png => "png",
-            Self::Json => "json",
+            Self::Json(_) => "json",
             Self::Charx => "charx",
         }
     }
@@ -114,24 +115,26 @@ impl Desk {
     /// When the file cannot be read, or is refused, with the reason.
     pub fn import_card(&mut self, path: &Path) -> anyhow::Result<u64> {
         let (bytes, name) = read(path)?;
-        let read = Card::read(&bytes, &name)?;
+        let mut read = Card::read(&bytes, &name)?;
+        let files = read.other_files();
         self.news.extend(read.warnings.into_iter().map(News::Warning));
-        let others = read.assets.len().saturating_sub(usize::from(read.portrait.is_some()));
-        if others > 0 {
-            let what = format!(
-                "{name}: of the {others} files beside the portrait none is kept, as only the portrait is shown"
-            );
-            self.news.push(News::Warning(what));
-        }
-        Ok(self.add_character(read.card, read.portrait))
+        Ok(self.add(read.card, read.portrait, files))
     }
 
     /// Adds a character to the library; returns its id.
     pub fn add_character(&mut self, card: Card, portrait: Option<Vec<u8>>) -> u64 {
+        self.add(card, portrait, Vec::new())
+    }
+
+    fn add(&mut self, card: Card, portrait: Option<Vec<u8>>, files: Vec<Asset>) -> u64 {
         let id = self.store.new_character_id();
         self.characters.push(Character { id, card: Arc::new(card), portrait: portrait.map(Arc::from) });
         self.character_changed(id, true);
-        self.save_characters();
+        let mut changes = self.character_changes();
+        if !files.is_empty() {
+            changes.push(Change::Files(id, files.into_iter().map(|asset| (asset.path, asset.bytes)).collect()));
+        }
+        self.saver.save(changes);
         id
     }
 
@@ -187,9 +190,14 @@ impl Desk {
 
     /// Saves every character that was changed.
     pub(super) fn save_characters(&mut self) {
-        if self.unsaved.ids.is_empty() {
-            return;
+        if !self.unsaved.ids.is_empty() {
+            let changes = self.character_changes();
+            self.saver.save(changes);
         }
+    }
+
+    /// What the saver is to have of every character that was changed.
+    fn character_changes(&mut self) -> Vec<Change> {
         let ids = std::mem::take(&mut self.unsaved.ids);
         self.unsaved.saved_at = Some(Instant::now());
         let mut changes = Vec::new();
@@ -208,9 +216,7 @@ impl Desk {
             let record = CharacterRecord { id: character.id, name, card, portrait, updated_ms: now_ms() };
             changes.push(if with_portrait { Change::Character(record) } else { Change::Card(record) });
         }
-        if !changes.is_empty() {
-            self.saver.save(changes);
-        }
+        changes
     }
 
     /// Whether a character was changed and is not on its way to the store yet.
@@ -231,31 +237,34 @@ impl Desk {
         self.characters.iter().find(|character| character.id == id)
     }
 
-    /// Writes the card of `id` to `path`; returns where it is.
+    /// Writes the card of `id` to `path`; returns where it is. What only CHARX has room for becomes news in the other formats.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub fn export_card(&self, id: u64, kind: CardFile, path: &Path, existing: Existing) -> anyhow::Result<PathBuf> {
+    /// When it cannot be written, or not all that came with it is saved yet.
+    pub fn export_card(&mut self, id: u64, kind: CardFile, path: &Path, existing: Existing) -> anyhow::Result<PathBuf> {
         let character = self.character(id).context("this character is not in the library any more")?;
         let bytes = match kind {
             CardFile::Png => {
                 character.card.to_png(character.portrait.as_deref().map(as_png).transpose()?.as_deref())?
             }
-            CardFile::Json => character.card.to_json(Version::V3).into_bytes(),
+            CardFile::Json(version) => character.card.to_json(version).into_bytes(),
             CardFile::Charx => {
+                ensure!(self.flush(Duration::from_secs(5)), self.not_saved());
+                let files = self.store.files(id)?.into_iter();
+                let mut assets: Vec<_> = files.map(|(path, bytes)| Asset { path, bytes }).collect();
                 let mut card = Card::clone(&character.card);
-                let asset = character.portrait.as_deref().map(<[u8]>::to_vec).and_then(crate::cards::Asset::portrait);
-                let assets: Vec<_> = asset
-                    .into_iter()
-                    .map(|(asset, link)| {
-                        card.set_asset(&link);
-                        asset
-                    })
-                    .collect();
+                if let Some(portrait) = &character.portrait {
+                    card.add_portrait(&mut assets, portrait.to_vec());
+                }
                 card.to_charx(&assets)?
             }
         };
-        super::files::write(path, &bytes, existing)
+        let left_out = if kind == CardFile::Charx { 0 } else { character.card.other_files().len() };
+        let path = super::files::write(path, &bytes, existing)?;
+        if left_out > 0 {
+            self.news.push(News::OnlyInCharx(left_out));
+        }
+        Ok(path)
     }
 
     /// Lets the character play in the open chat. Where nothing was said yet, it greets: each of its greetings is an answer to swipe to.

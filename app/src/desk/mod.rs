@@ -68,6 +68,8 @@ pub enum News {
     NotLoaded(String),
     /// So many characters of the chat that was opened are not in the library any more.
     CharactersGone(usize),
+    /// So many files that came with a card are not in the one that was written: only CHARX has room for them.
+    OnlyInCharx(usize),
     /// There is no model that could answer.
     NoModel,
     /// The model ended its answer before the first word.

@@ -49,7 +49,7 @@ impl Purpose {
             Self::Sources => &["txt", "md", "markdown", "text"],
             Self::Portrait(_) => &["png", "jpg", "jpeg", "webp"],
             Self::SaveCard(_, CardFile::Png) => &["png"],
-            Self::SaveCard(_, CardFile::Json) | Self::SaveChat(_, ChatFile::Json) => &["json"],
+            Self::SaveCard(_, CardFile::Json(_)) | Self::SaveChat(_, ChatFile::Json) => &["json"],
             Self::SaveCard(_, CardFile::Charx) => &["charx"],
             Self::SaveChat(_, ChatFile::Markdown) => &["md"],
             Self::SaveChat(_, ChatFile::Text) => &["txt"],

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use redb::{Database, ReadableDatabase as _, TableDefinition, WriteTransaction};
 
-use super::{FILE, StoreError, guarded, sync_folder};
+use super::{FILE, StoreError, guarded, sync_folder, write};
 
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const VERSION: &str = "version";
@@ -23,8 +23,9 @@ pub(super) struct Schema {
     pub(super) steps: &'static [Step],
 }
 
-/// Version 1 is the first. A new version adds its step at the end, and a test with a file of the version before.
-pub(super) const CURRENT: Schema = Schema { known: 1, steps: &[] };
+/// Version 1 is the first; 2 has the table of characters' files. A new version adds its step at the end, and a test with a file of
+/// the version before.
+pub(super) const CURRENT: Schema = Schema { known: 2, steps: &[write::make_tables] };
 
 pub(super) fn set_version(transaction: &WriteTransaction, version: u64) -> Result<(), redb::Error> {
     transaction.open_table(META)?.insert(VERSION, version)?;

@@ -7,7 +7,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::records::CardRow;
-use super::write::{BEGINNING, CHARACTERS, CHATS, CHOSEN, COUNTS, EXTRAS, NODES, PORTRAITS, SETTINGS, TOKENS, of_chat};
+use super::write::{
+    BEGINNING, CHARACTERS, CHATS, CHOSEN, COUNTS, EXTRAS, FILES, NODES, PORTRAITS, SETTINGS, TOKENS, of_character,
+    of_chat,
+};
 use super::{CharacterRecord, Chat, ChatHead, ChatId, ChatSummary, Store, StoreError};
 use crate::tree::{Node, NodeId, Tree};
 
@@ -73,6 +76,21 @@ impl Store {
                 characters.push(CharacterRecord { id, name, card, portrait, updated_ms });
             }
             Ok(characters)
+        })
+    }
+
+    /// The files that came with the card of the character `id`, beside its picture, by their paths.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is damaged.
+    pub fn files(&self, id: u64) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.reading(|transaction| {
+            let mut files = Vec::new();
+            for row in transaction.open_table(FILES)?.range(of_character(id))? {
+                let (place, bytes) = row?;
+                files.push((place.value().1.to_owned(), bytes.value().to_vec()));
+            }
+            Ok(files)
         })
     }
 

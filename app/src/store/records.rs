@@ -117,6 +117,8 @@ pub enum Change {
     Character(CharacterRecord),
     /// The same, but for the picture, which stays as it is.
     Card(CharacterRecord),
+    /// These are the other files that came with the character's card, by their paths in it.
+    Files(u64, Vec<(String, Vec<u8>)>),
     /// The character is gone.
     DeleteCharacter(u64),
     /// The setting has this value now; null removes it.

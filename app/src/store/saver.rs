@@ -197,6 +197,7 @@ enum Subject {
     Chat(ChatId),
     Character(u64),
     Card(u64),
+    Files(u64),
     Setting(String),
 }
 
@@ -216,6 +217,7 @@ fn keep_latest(changes: &mut Vec<Change>) {
             Change::Character(record) => Subject::Character(record.id),
             // Not in place of the whole: that has the picture.
             Change::Card(record) => Subject::Card(record.id),
+            Change::Files(id, _) => Subject::Files(*id),
             Change::DeleteCharacter(id) => Subject::Character(*id),
             Change::Setting(key, _) => Subject::Setting(key.clone()),
         };

@@ -32,6 +32,7 @@ fn what_is_written_is_read_by_the_next_start() {
     tree.choose(answer);
     let card = r#"{"spec": "chara_card_v2"}"#.to_owned();
     let card = CharacterRecord { id: 1, name: "Ann".to_owned(), card, portrait: Some(vec![1, 2, 3]), updated_ms: 7 };
+    let files = vec![("a/音.mp3".to_owned(), vec![4, 5]), ("b".to_owned(), Vec::new())];
     let plain = CharacterRecord { id: 2, portrait: None, ..card.clone() };
     {
         let store = Store::open(folder.path()).unwrap();
@@ -46,6 +47,7 @@ fn what_is_written_is_read_by_the_next_start() {
         let text = CharacterRecord { portrait: None, ..card.clone() };
         let old = CharacterRecord { name: "before".into(), ..card.clone() };
         store.write(&[Change::Character(old), Change::Card(text), Change::Character(plain.clone())]).unwrap();
+        store.write(&[Change::Files(1, files.clone()), Change::Files(2, files.clone())]).unwrap();
     }
     let store = Store::open(folder.path()).unwrap();
     let chats = store.chats().unwrap();
@@ -58,6 +60,7 @@ fn what_is_written_is_read_by_the_next_start() {
     assert_eq!(store.all_tokens(a).unwrap(), [(answer, vec![0, 9])]);
     assert_eq!(store.setting("theme"), Some(json!("dark")));
     assert_eq!(store.characters().unwrap(), [card.clone(), plain.clone()]);
+    assert_eq!((store.files(1).unwrap(), store.files(3).unwrap()), (files.clone(), Vec::new()));
     let (new, next) = (store.new_chat_id(), store.new_chat_id());
     assert!(next > new && new > b && store.new_character_id() > plain.id);
 
@@ -67,6 +70,7 @@ fn what_is_written_is_read_by_the_next_start() {
     assert!(matches!(error, StoreError::NotThere { id: 5, .. }) && error.to_string().contains("chat 5 is not there"));
     assert!(store.chat_extra(a).unwrap().is_empty() && store.tokens(a, answer).is_none());
     assert_eq!((store.setting("theme"), store.characters().unwrap()), (None, vec![plain]));
+    assert_eq!((store.files(1).unwrap(), store.files(2).unwrap()), (Vec::new(), files));
     assert_eq!(store.chats().unwrap().len(), 1);
 }
 
@@ -191,6 +195,25 @@ fn an_older_file_is_copied_and_brought_up_to_date() {
 }
 
 #[test]
+fn version_1_had_no_files_beside_a_portrait() {
+    let folder = tempfile::tempdir().unwrap();
+    let card = CharacterRecord { id: 1, name: "Ann".into(), portrait: Some(vec![1]), ..CharacterRecord::default() };
+    let store = Store::open_as(folder.path(), None, Schema { known: 1, steps: &[] }).unwrap();
+    store.write(&[Change::Character(card.clone()), Change::ChatHead(ChatId(1), ChatHead::new("old"))]).unwrap();
+    drop(store);
+    let database = Database::open(folder.path().join(FILE)).unwrap();
+    let transaction = database.begin_write().unwrap();
+    assert!(transaction.delete_table(write::FILES).unwrap());
+    transaction.commit().unwrap();
+    drop(database);
+
+    let store = Store::open(folder.path()).unwrap();
+    assert_eq!((store.characters().unwrap(), store.files(1).unwrap()), (vec![card], Vec::new()));
+    assert_eq!(store.chats().unwrap()[0].title, "old");
+    assert!(backup(folder.path(), 1).exists());
+}
+
+#[test]
 fn the_backup_opens_as_what_it_was() {
     let folder = tempfile::tempdir().unwrap();
     version_0(folder.path());
@@ -211,7 +234,7 @@ fn files_of_versions_without_a_way_to_this_one_are_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     drop(Store::open_as(folder.path(), None, Schema { known: 9, steps: &[] }).unwrap());
     let error = Store::open(folder.path()).unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 9, known: 1, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 9, known: 2, .. }), "{error}");
     drop(Store::open_as(folder.path(), None, Schema { known: 9, steps: &[] }).unwrap());
 }
 

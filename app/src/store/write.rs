@@ -29,12 +29,19 @@ pub(super) const REMOVED: TableDefinition<Place, ()> = TableDefinition::new("rem
 pub(super) const CHARACTERS: TableDefinition<u64, &[u8]> = TableDefinition::new("characters");
 /// Image files.
 pub(super) const PORTRAITS: TableDefinition<u64, &[u8]> = TableDefinition::new("portraits");
+/// Of a character and a path: other files that came with its card.
+pub(super) const FILES: TableDefinition<(u64, &str), &[u8]> = TableDefinition::new("files");
 /// JSON.
 pub(super) const SETTINGS: TableDefinition<&str, &[u8]> = TableDefinition::new("settings");
 
 /// Opens every table, so that readers find them.
 pub(super) fn make_tables(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     Tables::open(transaction).map(drop)
+}
+
+/// Every file of a character.
+pub(super) fn of_character(id: u64) -> std::ops::Range<(u64, &'static str)> {
+    (id, "")..(id.saturating_add(1), "")
 }
 
 /// Every row of a chat.
@@ -97,6 +104,7 @@ struct Tables<'t> {
     removed: Table<'t, Place, ()>,
     characters: Table<'t, u64, &'static [u8]>,
     portraits: Table<'t, u64, &'static [u8]>,
+    files: Table<'t, (u64, &'static str), &'static [u8]>,
     settings: Table<'t, &'static str, &'static [u8]>,
 }
 
@@ -112,6 +120,7 @@ impl<'t> Tables<'t> {
             removed: transaction.open_table(REMOVED)?,
             characters: transaction.open_table(CHARACTERS)?,
             portraits: transaction.open_table(PORTRAITS)?,
+            files: transaction.open_table(FILES)?,
             settings: transaction.open_table(SETTINGS)?,
         })
     }
@@ -143,9 +152,16 @@ impl<'t> Tables<'t> {
                 }
             }
             Change::Card(record) => self.card(record)?,
+            Change::Files(id, files) => {
+                self.files.retain_in(of_character(*id), |_, _| false)?;
+                for (path, bytes) in files {
+                    self.files.insert((*id, path.as_str()), bytes.as_slice())?;
+                }
+            }
             Change::DeleteCharacter(id) => {
                 self.characters.remove(id)?;
                 self.portraits.remove(id)?;
+                self.files.retain_in(of_character(*id), |_, _| false)?;
             }
             Change::Setting(key, value) if value.is_null() => drop(self.settings.remove(key.as_str())?),
             Change::Setting(key, value) => drop(self.settings.insert(key.as_str(), json(value)?.as_slice())?),

@@ -1,7 +1,7 @@
 //! Round trips: what was in a card is in it afterwards, in every format and over every version.
 
 use anyhow::{Context as _, ensure};
-use guanaco::cards::{Asset, Card, List, Text, Version};
+use guanaco::cards::{Asset, AssetLink, Card, List, Text, Version};
 use guanaco_tests::{Outcome, Suite};
 use serde_json::Value;
 
@@ -17,6 +17,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     suite.case("png: other chunks and pixels stay to the byte, old cards go", png_bytes);
     suite.case("png: deflated and international texts, and both keywords", png_kinds);
     suite.case("charx: assets come back, the main icon is the portrait", charx);
+    suite.case("charx: a portrait goes under the card's name for it, or a free one", portraits);
     suite.case("setters change what they name, and nothing else", setters);
     suite.case("cards made from traits, a narration and an entry", made);
 }
@@ -206,6 +207,39 @@ fn charx() -> Outcome {
     let mut long = Card::new("Ava");
     long.set_list(List::AlternateGreetings, &vec![" ".repeat(1 << 20); 4]);
     ensure!(Card::read(&long.to_charx(&[])?, "a.charx")?.card == long);
+    Ok(())
+}
+
+fn portraits() -> Outcome {
+    let png = make::png(&[], false);
+    let other = |path: &str| Asset { path: path.into(), bytes: vec![7] };
+    // What the card calls it, what lies there already, and what it is called then.
+    for (uri, files, path) in [
+        ("embeded://faces/Ava.PNG", &[][..], "faces/Ava.PNG"),
+        ("embedded://Ava.png", &[other("other.png")], "Ava.png"),
+        ("embeded://Ava.webp", &[], "assets/icon/images/main.png"),
+        ("embeded://taken.png", &[other("taken.png")], "assets/icon/images/main.png"),
+        ("ccdefault:", &[other("assets/icon/images/main.png")], "assets/icon/images/main-2.png"),
+        ("embeded://../Ava.png", &[], "assets/icon/images/main.png"),
+        ("embeded://card.json", &[], "assets/icon/images/main.png"),
+    ] {
+        let mut card = Card::new("Ava");
+        for (name, uri) in [("face", uri), ("smile", "embeded://smile.png")] {
+            let kind = if name == "face" { "icon" } else { "emotion" };
+            card.set_asset(&AssetLink { kind: kind.into(), uri: uri.into(), name: name.into(), ext: "png".into() });
+        }
+        ensure!(card.other_files().len() == 1, "{uri}");
+        let mut assets = files.to_vec();
+        card.add_portrait(&mut assets, png.clone());
+        let mut read = Card::read(&card.to_charx(&assets)?, "a.charx")?;
+        ensure!(read.assets.last().is_some_and(|asset| asset.path == path), "{uri}: {:?}", read.assets);
+        ensure!(read.portrait.as_ref() == Some(&png) && read.card.assets().len() == 2, "{uri}");
+        ensure!(read.other_files() == files, "{uri}");
+    }
+    // Bytes that are no picture are nobody's portrait.
+    let (mut card, mut assets) = (Card::new("Ava"), Vec::new());
+    card.add_portrait(&mut assets, b"text".to_vec());
+    ensure!(assets.is_empty() && card == Card::new("Ava"));
     Ok(())
 }
 

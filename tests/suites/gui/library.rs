@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context as _, ensure};
 use eframe::egui::{Event, Key, Modifiers};
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
-use guanaco::cards::{Card, List};
+use guanaco::cards::{Asset, AssetLink, Card, List, Version};
 use guanaco::desk::files::ChatFile;
 use guanaco::desk::library::CardFile;
 use guanaco::gui::dialog::{Answer, Ask, Purpose};
@@ -168,6 +168,65 @@ pub(crate) fn greetings() -> Outcome {
     hands.desk().play(other);
     ensure!(told(&mut hands) == ["Hello, I am Ava.", "Salve!", "Hello, all of you."], "{:?}", told(&mut hands));
     ensure!(hands.path()[0].content == "Hello, I am Ava.", "what was shown is shown");
+    Ok(())
+}
+
+/// All of an archive is in the one that is written, also after a restart; the other formats say what they have no room for.
+pub(crate) fn files() -> Outcome {
+    let mut hands = Hands::new()?;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("ava.charx");
+    let mut ava = Card::from_json(AVA)?;
+    let link = |kind: &str, path: &str| AssetLink {
+        kind: kind.into(),
+        uri: format!("embeded://{path}"),
+        name: "main".into(),
+        ext: "png".into(),
+    };
+    ava.set_asset(&link("icon", "faces/ava.png"));
+    ava.set_asset(&link("background", "garden.png"));
+    let mut png = std::io::Cursor::new(Vec::new());
+    image::RgbaImage::new(3, 2).write_to(&mut png, image::ImageFormat::Png)?;
+    let file = |path: &str, bytes: &[u8]| Asset { path: path.into(), bytes: bytes.into() };
+    let all = [file("faces/ava.png", png.get_ref()), file("garden.png", b"flowers"), file("module.risum", b"")];
+    std::fs::write(&path, ava.to_charx(&all)?)?;
+    hands.click("👥  Library")?;
+    hands.drop_files(&[&path]);
+    let id = hands.desk().characters.iter().find(|ava| ava.card.name() == "Ava").context("Ava")?.id;
+    ensure!(hands.sees("One more file came with this card"));
+    let mut hands = hands.restart()?;
+    ensure!(hands.desk().character(id).is_some_and(|ava| ava.portrait.as_deref() == Some(&png.get_ref()[..])));
+    hands.click("👥  Library")?;
+    hands.click("Ava")?;
+    for (kind, label, told) in [
+        (CardFile::Charx, "Export as CHARX", false),
+        (CardFile::Png, "Export as PNG", true),
+        (CardFile::Json(Version::V3), "Export as JSON (V3)", true),
+        (CardFile::Json(Version::V2), "Export as JSON (V2)", true),
+        (CardFile::Json(Version::V1), "Export as JSON (V1)", true),
+    ] {
+        let place = folder.path().join(label);
+        let path = place.clone();
+        let asked = answer(&mut hands, move |_| Answer::Chosen(vec![path.clone()]));
+        hands.click_first("Export")?;
+        hands.click(label)?;
+        hands.steps(2);
+        ensure!(purposes(&asked) == [Purpose::SaveCard(id, kind)], "{label}");
+        let place = place.with_extension(kind.extension());
+        let mut read = Card::read(&std::fs::read(&place).with_context(|| label)?, label)?;
+        ensure!(read.card.converted(Version::V3) == ava.converted(Version::V3), "{label}: {:?}", read.card);
+        ensure!(hands.sees("only CHARX has room for it") == told, "{label}");
+        while hands.sees("only CHARX has room for it") {
+            hands.click_last("Close")?;
+        }
+        match kind {
+            CardFile::Json(version) => ensure!(read.version == version, "{label}"),
+            CardFile::Png => ensure!(read.portrait.is_some()),
+            CardFile::Charx => {
+                ensure!(read.portrait.as_ref() == Some(png.get_ref()) && read.other_files() == all[1..]);
+            }
+        }
+    }
     Ok(())
 }
 

@@ -56,6 +56,7 @@ impl Open {
                     News::Failed(reason) => reason.clone(),
                     News::NotLoaded(name) => t.with("model-not-loaded", &[("name", name.as_str().into())]),
                     News::CharactersGone(n) => t.with("chat-characters-gone", &[("n", (*n).into())]),
+                    News::OnlyInCharx(n) => t.with("library-only-charx", &[("n", (*n).into())]),
                     News::NoModel => t.get("chat-no-model").to_owned(),
                     News::NothingSaid => t.get("chat-nothing-said").to_owned(),
                     News::Warning(what) => what.clone(),

@@ -165,11 +165,15 @@ fn actions(ui: &mut Ui, desk: &mut Desk, t: &Texts, character: &Character) -> bo
         go = true;
     }
     ui.menu_button(t.get("common-export"), |ui| {
-        let kinds = ["library-export-png", "library-export-json", "library-export-charx"];
-        for (kind, key) in CardFile::ALL.into_iter().zip(kinds) {
-            if ui.button(t.get(key)).clicked() {
+        for kind in CardFile::ALL {
+            let name = match kind {
+                CardFile::Png => t.get("library-export-png").to_owned(),
+                CardFile::Charx => t.get("library-export-charx").to_owned(),
+                CardFile::Json(version) => t.with("library-export-json", &[("version", format!("{version:?}").into())]),
+            };
+            if ui.button(&name).clicked() {
                 let place = desk.download(character.card.name(), kind.extension());
-                dialog::ask_where(ui, Purpose::SaveCard(id, kind), t.get(key), place);
+                dialog::ask_where(ui, Purpose::SaveCard(id, kind), &name, place);
                 ui.close();
             }
         }
