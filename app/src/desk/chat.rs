@@ -1,6 +1,6 @@
 //! A chat on the desk: its tree, its settings, and what of it is on disk.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::store::{Change, ChatHead, ChatId, ChatSummary, Saver, Store, Ticket};
 use crate::tree::{NodeId, Tree, now_ms};
@@ -9,6 +9,8 @@ use super::settings::{ChatSettings, lenient};
 
 /// Where what is typed and not sent is kept, beside the settings.
 const DRAFT: &str = "draft";
+/// The same of changes to messages that are not applied.
+const EDITS: &str = "edits";
 
 /// Whether what is shown is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,10 +35,12 @@ pub struct OpenChat {
     pub tree: Tree,
     /// What is typed and not sent.
     pub draft: String,
+    /// What messages that are being edited say so far.
+    pub edits: BTreeMap<NodeId, String>,
     /// Head or settings differ from what the saver has.
     touched: bool,
-    /// What the saver has of [`OpenChat::draft`].
-    kept_draft: String,
+    /// What the saver has of [`OpenChat::draft`] and [`OpenChat::edits`].
+    kept: (String, BTreeMap<NodeId, String>),
     /// Until when each message is being written.
     tickets: HashMap<NodeId, Ticket>,
     /// Until when all of it is.
@@ -58,8 +62,12 @@ impl OpenChat {
     pub(super) fn read(store: &Store, id: ChatId) -> Result<Self, crate::store::StoreError> {
         let crate::store::Chat { head, tree, .. } = store.chat(id)?;
         let draft = head.settings.get(DRAFT).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        // Unreadable ones cannot be shown either.
+        let edits = head.settings.get(EDITS).cloned().and_then(|edits| serde_json::from_value(edits).ok());
+        let mut edits: BTreeMap<NodeId, String> = edits.unwrap_or_default();
+        edits.retain(|node, _| tree.node(*node).is_some());
         let chat = Self::with(id, head.title, head.created_ms, lenient(head.settings), tree);
-        Ok(Self { kept_draft: draft.clone(), draft, ..chat })
+        Ok(Self { kept: (draft.clone(), edits.clone()), draft, edits, ..chat })
     }
 
     fn with(id: ChatId, title: String, created_ms: u64, settings: ChatSettings, tree: Tree) -> Self {
@@ -70,8 +78,9 @@ impl OpenChat {
             settings,
             tree,
             draft: String::new(),
+            edits: BTreeMap::new(),
             touched: false,
-            kept_draft: String::new(),
+            kept: Default::default(),
             tickets: HashMap::new(),
             given: Ticket::default(),
             undo: Vec::new(),
@@ -97,7 +106,7 @@ impl OpenChat {
 
     /// Whether settings, title or what is typed are still to be handed to the saver.
     pub(super) fn is_touched(&self) -> bool {
-        self.touched || self.draft != self.kept_draft
+        self.touched || self.draft != self.kept.0 || self.edits != self.kept.1
     }
 
     /// Whether all that was handed to the saver is on disk, when everything up to `saved` is.
@@ -123,6 +132,9 @@ impl OpenChat {
         if !self.draft.is_empty() {
             settings[DRAFT] = self.draft.as_str().into();
         }
+        if !self.edits.is_empty() {
+            settings[EDITS] = serde_json::to_value(&self.edits).unwrap_or_default();
+        }
         let updated_ms = now_ms();
         let head = ChatHead { title: self.title.clone(), created_ms: self.created_ms, updated_ms, settings };
         // Which branch is shown counts, too.
@@ -133,7 +145,8 @@ impl OpenChat {
         self.given = saver.save(changes);
         self.tickets.extend(nodes.into_iter().map(|node| (node, self.given)));
         self.touched = false;
-        self.kept_draft.clone_from(&self.draft);
+        self.kept.0.clone_from(&self.draft);
+        self.kept.1.clone_from(&self.edits);
     }
 
     pub(super) fn summary(&self) -> ChatSummary {

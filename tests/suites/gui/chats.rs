@@ -114,6 +114,36 @@ pub(crate) fn left() -> Outcome {
     hands.click("About the sea")?;
     hands.click("Half a question")?;
     ensure!(hands.desk().chat.draft.is_empty() && hands.path().len() == 2);
+    edits(hands)
+}
+
+/// Messages that are being changed when one leaves: several at once.
+fn edits(mut hands: Hands) -> Outcome {
+    hands.click("About the sea")?;
+    hands.click_first("Edit message")?;
+    hands.press_with(Modifiers::COMMAND, Key::A);
+    hands.write("About the moon");
+    hands.click_last("Edit message")?;
+    hands.write(" And");
+    let typed = |hands: &mut Hands| -> anyhow::Result<Vec<String>> {
+        ensure!(hands.sees("Apply"), "{:?}", hands.labels());
+        Ok(hands.desk().chat.edits.values().cloned().collect())
+    };
+    let before = typed(&mut hands)?;
+    ensure!(before.len() == 2 && before[0] == "About the moon" && before[1].ends_with(" And"), "{before:?}");
+    hands.click("Half a question")?;
+    ensure!(!hands.sees("Apply"));
+    hands.click("About the sea")?;
+    ensure!(typed(&mut hands)? == before);
+    let mut hands = hands.restart()?;
+    ensure!(typed(&mut hands)? == before, "after a restart");
+    hands.wait(|desk| desk.model.ready().is_some())?;
+    hands.click_last("Cancel")?;
+    ensure!(typed(&mut hands)? == before[..1]);
+    hands.click("Apply")?;
+    hands.wait_for_answer()?;
+    ensure!(hands.desk().chat.edits.is_empty() && !hands.sees("Apply"));
+    ensure!(hands.path()[0].content == "About the moon" && hands.path().len() == 2, "{:?}", hands.path());
     Ok(())
 }
 

@@ -14,19 +14,11 @@ use crate::tree::{Node, NodeId, ReplyInfo};
 /// What is being done with messages.
 #[derive(Default)]
 pub(super) struct Message {
-    editing: Option<Editing>,
+    /// The field in which this one is changed has just come up.
+    appeared: Option<NodeId>,
     tokens: TokenView,
     /// The button that is to have the keyboard again: the one that was pressed is gone with its message.
     back_to: Option<(NodeId, Button)>,
-}
-
-/// The message that is being edited.
-struct Editing {
-    node: NodeId,
-    /// Its text so far.
-    text: String,
-    /// The field has just come up.
-    appeared: bool,
 }
 
 /// A button under a message that is pressed again and again.
@@ -42,6 +34,7 @@ enum Act {
     Answer,
     Regenerate,
     GoOn,
+    BeginEdit,
     Edit(String),
     Swipe(isize),
     Delete,
@@ -54,6 +47,7 @@ impl Message {
         let is_user = node.role == Role::User;
         let answering = desk.answering().filter(|answering| answering.node == id);
         let mut act = None;
+        let mut edited = desk.chat.edits.get(&id).cloned();
         let fill = if is_user { ui.visuals().faint_bg_color } else { Color32::TRANSPARENT };
         Frame::new().fill(fill).inner_margin(Margin::symmetric(10, 6)).corner_radius(6).show(ui, |ui| {
             ui.set_width(ui.available_width());
@@ -61,8 +55,11 @@ impl Message {
             if node.hidden() {
                 chip(ui, t.get("chat-hidden"));
             }
-            match &mut self.editing {
-                Some(editing) if editing.node == id => act = edit(ui, editing, desk.is_idle(), t),
+            match &mut edited {
+                Some(text) => {
+                    let appeared = self.appeared.take_if(|appeared| *appeared == id).is_some();
+                    act = edit(ui, text, appeared, desk.is_idle(), t);
+                }
                 _ if self.tokens.is_open(id) => self.tokens.ui(ui, desk, t, id, &node.content),
                 _ if is_user => drop(ui.label(&node.content)),
                 _ => drop(CommonMarkViewer::new().show(ui, markdown, &node.content)),
@@ -75,6 +72,9 @@ impl Message {
             let footer = self.footer(ui, desk, t, node);
             act = act.take().or(footer);
         });
+        if let Some(text) = edited {
+            desk.chat.edits.insert(id, text);
+        }
         if let Some(act) = act {
             self.act(ui.ctx(), desk, id, act);
         }
@@ -123,7 +123,7 @@ impl Message {
                 }
                 let edit = icon_button(ui, "✏", t.get("chat-edit"));
                 if self.again(id, Button::Edit, &edit) {
-                    self.editing = Some(Editing { node: id, text: node.content.clone(), appeared: true });
+                    act = Some(Act::BeginEdit);
                 }
                 if icon_button(ui, "🔀", t.get("chat-branch")).clicked() {
                     act = Some(Act::BranchOff);
@@ -163,17 +163,24 @@ impl Message {
     fn act(&mut self, ctx: &egui::Context, desk: &mut Desk, id: NodeId, act: Act) {
         let place = desk.chat.tree.path_ids().binary_search(&id).ok();
         let by_key = ctx.input(|input| input.key_pressed(Key::Enter) || input.key_pressed(Key::Space));
+        if matches!(act, Act::BeginEdit) {
+            let Some(node) = desk.chat.tree.node(id) else { return };
+            desk.chat.edits.entry(id).or_insert_with(|| node.content.clone());
+            self.appeared = Some(id);
+            return;
+        }
         let back_to = match &act {
             Act::Swipe(by) => Some(if *by < 0 { Button::Previous } else { Button::Next }),
             Act::Edit(_) => Some(Button::Edit),
             _ => None,
         };
         match act {
+            Act::BeginEdit => {}
             Act::Answer => desk.answer_to(id),
             Act::Regenerate => desk.regenerate(id),
             Act::GoOn => desk.go_on(id),
             Act::Edit(text) => {
-                self.editing = None;
+                desk.chat.edits.remove(&id);
                 if !text.trim().is_empty() {
                     desk.edit(id, &text);
                 }
@@ -202,17 +209,18 @@ fn speaker(node: &Node, desk: &Desk, t: &Texts) -> String {
 }
 
 /// The field in which a message is changed.
-fn edit(ui: &mut Ui, Editing { text, appeared, .. }: &mut Editing, is_idle: bool, t: &Texts) -> Option<Act> {
+fn edit(ui: &mut Ui, text: &mut String, appeared: bool, is_idle: bool, t: &Texts) -> Option<Act> {
     let field = named(ui.add(TextEdit::multiline(text).desired_width(f32::INFINITY)), t.get("chat-edit"));
-    if std::mem::take(appeared) {
+    if appeared {
         field.request_focus();
     }
-    let mut act = None;
+    let escaped = (field.has_focus() || field.lost_focus()) && ui.input(|input| input.key_pressed(egui::Key::Escape));
+    let mut act = escaped.then(|| Act::Edit(String::new()));
     ui.horizontal(|ui| {
         if ui.add_enabled(is_idle, egui::Button::new(t.get("chat-edit-done"))).clicked() {
             act = Some(Act::Edit(text.clone()));
         }
-        if ui.button(t.get("common-cancel")).clicked() || ui.input(|input| input.key_pressed(egui::Key::Escape)) {
+        if ui.button(t.get("common-cancel")).clicked() {
             act = Some(Act::Edit(String::new()));
         }
     });
