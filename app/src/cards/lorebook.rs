@@ -3,6 +3,7 @@
 mod edit;
 mod keys;
 mod scan;
+mod sillytavern;
 mod texts;
 
 use serde::Serialize;
@@ -15,8 +16,8 @@ use super::macros::Values;
 use super::{json, limits};
 
 pub use edit::{BookChange, EntryChange, EntryFlag, EntryJson, EntryKeys, EntryNumber, EntryText};
-pub use keys::Second;
 pub use scan::{Scan, activate};
+pub use sillytavern::{Second, SillyTavern};
 
 /// Where an entry's content goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -127,6 +128,8 @@ pub struct Entry {
     pub place: Place,
     /// What V3's decorators add.
     pub decorators: Decorators,
+    /// What SillyTavern's extensions add.
+    pub sillytavern: SillyTavern,
 }
 
 /// A card's lorebook, read from its JSON.
@@ -187,14 +190,16 @@ impl Lorebook {
 
     /// How many of the newest messages are looked through for an entry's keys.
     fn depth_of(&self, entry: &Entry) -> usize {
-        entry.decorators.scan_depth.unwrap_or(self.scan_depth)
+        entry.decorators.scan_depth.or(entry.sillytavern.scan_depth).unwrap_or(self.scan_depth)
     }
 }
 
 impl Entry {
     fn read(map: &Map<String, Value>, index: usize, version: Version) -> Self {
         let flag = |key: &str| map.get(key).and_then(Value::as_bool);
-        let (decorators, content) = Decorators::split(text(map, "content"));
+        let (mut decorators, content) = Decorators::split(text(map, "content"));
+        let sillytavern = SillyTavern::of(map);
+        decorators.depth = decorators.depth.or(sillytavern.depth.map(Depth::FromNewest));
         let keys = texts(map, "keys");
         let first_key = keys.first().map(String::as_str).unwrap_or_default();
         let name =
@@ -215,13 +220,14 @@ impl Entry {
             enabled: flag("enabled").unwrap_or(true),
             selective: flag("selective").unwrap_or(false),
             constant: flag("constant").unwrap_or(false),
-            case_sensitive: keys::minds_case(map),
+            case_sensitive: sillytavern::minds_case(map),
             second: Second::of(map),
-            use_regex: flag("use_regex") == Some(true) && version == Version::V3 && !keys::is_sillytavern(map),
+            use_regex: flag("use_regex") == Some(true) && version == Version::V3 && !sillytavern::is_its(map),
             order,
             priority: map.get("priority").and_then(Value::as_f64).unwrap_or(order),
             place,
             decorators,
+            sillytavern,
         }
     }
 
@@ -233,6 +239,8 @@ impl Entry {
         {
             found.push("a place inside of the history: it stands in the System block instead".to_owned());
         }
+        let not_honoured = &self.sillytavern.not_honoured;
+        found.extend(not_honoured.iter().map(|field| format!("SillyTavern's {field:?}: it is passed over")));
         found.extend(self.decorators.ignored.iter().map(|line| format!("{line:?}: it is passed over")));
         found
     }

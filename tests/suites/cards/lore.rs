@@ -16,6 +16,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     suite.case("lore: order, budget and priority", budget);
     suite.case("lore: decorators", decorators);
     suite.case("lore: what matched once stays, or stays away", after_match);
+    suite.case("lore: what SillyTavern keeps in extensions", sillytavern);
     suite.case("lore: hostile patterns and long texts end in time", in_time);
 }
 
@@ -148,6 +149,82 @@ fn depth() -> Outcome {
     ensure!(names == ["third", "second", "first"], "{names:?}");
     ensure!(account.active[0].why == Why::Entry { key: "third".into(), entry: "second".into() });
     ensure!(account.active[1].why == Why::Entry { key: "second".into(), entry: "first".into() });
+    Ok(())
+}
+
+fn sillytavern() -> Outcome {
+    let entry =
+        |extensions: Value| json!({ "keys": ["art", "猫", "old wall"], "content": "x", "extensions": extensions });
+    let is_active = |extensions: Value, text: &str| anyhow::Ok(!active(one(entry(extensions)), &[text])?.is_empty());
+    // As a word of its own, or anywhere.
+    for (text, in_part, as_word) in [
+        ("Modern art!", true, true),
+        ("A start.", true, false),
+        ("art_2", true, false),
+        ("ART", true, true),
+        ("黒猫が好き", true, true),
+        ("old wallpaper", true, true),
+        ("artart art", true, true),
+    ] {
+        ensure!(
+            is_active(json!({}), text)? == in_part && is_active(json!({ "match_whole_words": null }), text)? == in_part
+        );
+        ensure!(is_active(json!({ "match_whole_words": true }), text)? == as_word, "{text}");
+    }
+    // Its own depth, and how long it waits.
+    let two = ["art", "b"];
+    for (extensions, count) in [
+        (json!({ "scan_depth": 1 }), 0),
+        (json!({ "scan_depth": 2 }), 1),
+        (json!({ "scan_depth": null }), 1),
+        (json!({ "delay": 2 }), 1),
+        (json!({ "delay": 3 }), 0),
+    ] {
+        ensure!(active(one(entry(extensions.clone())), &two)?.len() == count, "{extensions}");
+    }
+    // Who brings in whom: the first entry says the key of the second.
+    let chain = |first: Value, second: Value, said: &str| {
+        let book = json!({ "recursive_scanning": true, "entries": [
+            { "keys": ["one"], "content": "two", "extensions": first },
+            { "keys": ["two"], "content": "three", "extensions": second },
+        ] });
+        active(book, &[said])
+    };
+    for (first, second, said, contents) in [
+        (json!({}), json!({}), "one", &["two", "three"][..]),
+        (json!({ "prevent_recursion": true }), json!({}), "one", &["two"]),
+        (json!({}), json!({ "exclude_recursion": true }), "one", &["two"]),
+        (json!({}), json!({ "exclude_recursion": true }), "one and two", &["two", "three"]),
+        (json!({}), json!({ "delay_until_recursion": true }), "two", &[]),
+        (json!({}), json!({ "delay_until_recursion": 2 }), "one and two", &["two", "three"]),
+        (json!({}), json!({ "delay_until_recursion": false }), "two", &["three"]),
+    ] {
+        let found = chain(first.clone(), second.clone(), said)?;
+        ensure!(found == contents, "{first} {second} {said}: {found:?}");
+    }
+    // Chance falls the same way in the same place, and as often as it says over many.
+    let lucky = |percent: u64, used: bool, places: usize| -> anyhow::Result<usize> {
+        let mut lucky = 0;
+        for place in 1..=places {
+            let book = one(entry(json!({ "probability": percent, "useProbability": used })));
+            let messages = vec!["art"; place];
+            let found = active(book.clone(), &messages)?;
+            ensure!(found == active(book, &messages)?);
+            lucky += found.len();
+        }
+        Ok(lucky)
+    };
+    ensure!((lucky(0, true, 50)?, lucky(100, true, 50)?, lucky(0, false, 50)?) == (0, 50, 50));
+    let third = lucky(30, true, 300)?;
+    ensure!((60..120).contains(&third), "{third} of 300 at 30 %");
+    // What is not honoured is said.
+    let odd = json!({ "group": "g", "sticky": 2, "cooldown": 0, "position": 4, "depth": 3 });
+    let account = scan(one(entry(odd)), &["art"], None)?;
+    let notes = account.notes.join(" ");
+    ensure!(account.notes.len() == 3 && account.active[0].place == Place::AfterChar, "{notes}");
+    ensure!(["\"group\"", "\"sticky\"", "inside of the history"].iter().all(|what| notes.contains(what)), "{notes}");
+    let plain = json!({ "group": "", "sticky": null, "cooldown": 0, "position": 1, "depth": 4 });
+    ensure!(scan(one(entry(plain)), &["art"], None)?.notes.is_empty());
     Ok(())
 }
 

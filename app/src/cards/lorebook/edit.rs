@@ -5,7 +5,7 @@ mod tests;
 
 use serde_json::{Map, Value, json};
 
-use super::keys::is_sillytavern;
+use super::sillytavern;
 use super::{Entry, texts};
 use crate::cards::card::{Card, Version};
 use crate::cards::limits;
@@ -157,7 +157,7 @@ impl EntryJson<'_> {
 
     /// Whether [`EntryFlag::Regex`] alters how it takes part: not where SillyTavern made it, whose keys say so each for itself.
     pub fn has_regex_flag(&self) -> bool {
-        !is_sillytavern(self.map)
+        !sillytavern::is_its(self.map)
     }
 
     /// The entry as it takes part: with its name, its defaults, and its decorators off its content.

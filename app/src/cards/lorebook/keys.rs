@@ -3,56 +3,12 @@
 use std::time::{Duration, Instant};
 
 use regex::Regex;
-use serde_json::{Map, Value};
 
 use super::Entry;
+use super::sillytavern::Second;
 use super::texts::Stretch;
 use crate::cards::macros::Values;
 use crate::cards::{limits, pattern};
-
-/// What SillyTavern writes into the extensions of each entry, and nobody else.
-const SILLYTAVERN: [&str; 4] = ["selectiveLogic", "exclude_recursion", "display_index", "useProbability"];
-
-/// What an entry asks of its second keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Second {
-    /// One must be found.
-    #[default]
-    Any,
-    /// All must be found.
-    All,
-    /// None may be found.
-    NotAny,
-    /// One must be missing.
-    NotAll,
-}
-
-fn extension<'a>(map: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
-    map.get("extensions")?.get(key)
-}
-
-/// Whether SillyTavern made the entry. Such ones say that all of their keys are patterns, and mean those that are written as such.
-pub(super) fn is_sillytavern(map: &Map<String, Value>) -> bool {
-    SILLYTAVERN.iter().any(|key| extension(map, key).is_some())
-}
-
-/// Whether keys mind case; SillyTavern says so in its own place.
-pub(super) fn minds_case(map: &Map<String, Value>) -> bool {
-    let own = map.get("case_sensitive").and_then(Value::as_bool);
-    own.or_else(|| extension(map, "case_sensitive")?.as_bool()).unwrap_or(false)
-}
-
-impl Second {
-    /// By SillyTavern's numbers; the format has the first alone.
-    pub(super) fn of(map: &Map<String, Value>) -> Self {
-        match extension(map, "selectiveLogic").and_then(Value::as_u64) {
-            Some(1) => Self::NotAll,
-            Some(2) => Self::NotAny,
-            Some(3) => Self::All,
-            _ => Self::Any,
-        }
-    }
-}
 
 /// A key, as it is looked for.
 enum Key {
@@ -143,6 +99,17 @@ pub(super) struct Matcher<'a> {
     pub(super) late: bool,
 }
 
+/// Whether `text` has `key`. As a whole word, if it is one, it stands between others than Latin letters and digits, as SillyTavern has
+/// it: in Chinese and Japanese it can stand anywhere.
+fn has(text: &str, key: &str, whole: bool) -> bool {
+    if !whole || key.contains(char::is_whitespace) {
+        return text.contains(key);
+    }
+    let in_word = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    let bytes = text.as_bytes();
+    text.match_indices(key).any(|(at, key)| !in_word(bytes[..at].last()) && !in_word(bytes.get(at + key.len())))
+}
+
 /// Where a key was found: its place in the entry's list, and that of the text.
 type Found = (usize, usize);
 
@@ -158,13 +125,13 @@ impl<'a> Matcher<'a> {
     }
 
     /// The first of `list` that is in one of `texts`.
-    fn find(&mut self, list: &[String], keys: &[Key], case_sensitive: bool, texts: &[Stretch<'_>]) -> Option<Found> {
+    fn find(&mut self, list: &[String], keys: &[Key], entry: &Entry, texts: &[Stretch<'_>]) -> Option<Found> {
         for (index, text) in list.iter().enumerate() {
             if self.is_late() {
                 return None;
             }
             let at = match keys.get(index).unwrap_or(&Key::Text) {
-                Key::Text => self.find_text(text, case_sensitive, texts),
+                Key::Text => self.find_text(text, entry, texts),
                 Key::Pattern(pattern) => texts.iter().position(|text| pattern.is_match(text.plain)),
                 Key::Nothing => None,
             };
@@ -175,7 +142,7 @@ impl<'a> Matcher<'a> {
         None
     }
 
-    fn find_text(&self, key: &str, case_sensitive: bool, texts: &[Stretch<'_>]) -> Option<usize> {
+    fn find_text(&self, key: &str, entry: &Entry, texts: &[Stretch<'_>]) -> Option<usize> {
         // What is longer than the text is not in it.
         if key.len() > limits::KEY_BYTES {
             return None;
@@ -184,11 +151,12 @@ impl<'a> Matcher<'a> {
         if key.is_empty() {
             return None;
         }
-        match case_sensitive {
-            true => texts.iter().position(|text| text.plain.contains(&key)),
+        let whole = entry.sillytavern.whole_words;
+        match entry.case_sensitive {
+            true => texts.iter().position(|text| has(text.plain, &key, whole)),
             false => {
                 let lower = key.to_lowercase();
-                texts.iter().position(|text| text.lower.contains(&lower))
+                texts.iter().position(|text| has(text.lower, &lower, whole))
             }
         }
     }
@@ -204,7 +172,7 @@ impl<'a> Matcher<'a> {
         if entry.constant {
             return Some(Reason::Constant);
         }
-        let (key, text) = self.find(&entry.keys, &keys.primary, entry.case_sensitive, texts)?;
+        let (key, text) = self.find(&entry.keys, &keys.primary, entry, texts)?;
         let secondary = self.by_second(entry, keys, texts)?;
         Some(Reason::Key { key: entry.keys[key].clone(), secondary, text })
     }
@@ -215,13 +183,12 @@ impl<'a> Matcher<'a> {
         if !entry.selective || list.iter().all(|key| key.trim().is_empty()) {
             return Some(None);
         }
-        let sensitive = entry.case_sensitive;
         let found = match entry.second {
-            Second::Any | Second::NotAny => self.find(list, &keys.secondary, sensitive, texts).map(|(at, _)| at),
+            Second::Any | Second::NotAny => self.find(list, &keys.secondary, entry, texts).map(|(at, _)| at),
             Second::All | Second::NotAll => {
                 let all = (0..list.len()).filter(|&at| !list[at].trim().is_empty()).all(|at| {
                     let key = keys.secondary.get(at..=at).unwrap_or_default();
-                    self.find(&list[at..=at], key, sensitive, texts).is_some()
+                    self.find(&list[at..=at], key, entry, texts).is_some()
                 });
                 all.then_some(0)
             }
@@ -239,9 +206,8 @@ impl<'a> Matcher<'a> {
         if entry.use_regex {
             return true;
         }
-        let sensitive = entry.case_sensitive;
-        let all = entry.decorators.additional_keys.iter().all(|keys| self.find(keys, &[], sensitive, texts).is_some());
+        let all = entry.decorators.additional_keys.iter().all(|keys| self.find(keys, &[], entry, texts).is_some());
         let excluded = &entry.decorators.exclude_keys;
-        all && (excluded.is_empty() || self.find(excluded, &[], sensitive, texts).is_none() && !self.late)
+        all && (excluded.is_empty() || self.find(excluded, &[], entry, texts).is_none() && !self.late)
     }
 }

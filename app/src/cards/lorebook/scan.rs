@@ -8,7 +8,7 @@ use super::texts::{Both, Recent};
 use super::{Activated, Entry, LoreAccount, Lorebook, Why};
 use crate::cards::decorators::AfterMatch;
 use crate::cards::limits;
-use crate::cards::macros::Values;
+use crate::cards::macros::{Values, mix};
 
 /// How often entries can bring in others that bring in others.
 const ROUNDS: usize = 8;
@@ -134,7 +134,9 @@ impl Pass<'_> {
                     }
                     continue;
                 }
-                if !may_match(entry, scan, scan.answers.len()) {
+                let asked = &entry.sillytavern;
+                let not_now = if round > 0 { asked.exclude_recursion } else { asked.delay_until_recursion };
+                if not_now || !may_match(book, index, scan, (scan.answers.len(), scan.messages.len())) {
                     continue;
                 }
                 let mut texts = vec![self.recent.window(scan.messages.len(), book.depth_of(entry))];
@@ -155,7 +157,8 @@ impl Pass<'_> {
             if fresh.is_empty() || !book.recursive_scanning || round == ROUNDS {
                 break;
             }
-            for index in fresh.into_iter().filter(|index| !self.silent[*index]) {
+            let speaks = |index: &usize| !self.silent[*index] && !book.entries[*index].sillytavern.prevent_recursion;
+            for index in fresh.into_iter().filter(speaks) {
                 let values = Values { scan: true, ..scan.values };
                 let content = values.expand(&book.entries[index].content);
                 if said_bytes + content.len() <= limits::SCAN_BYTES {
@@ -186,7 +189,7 @@ fn earlier(book: &Lorebook, scan: &Scan<'_>, keys: &[Keys]) -> (Vec<Option<Why>>
         }
         for &index in &asking {
             let entry = &book.entries[index];
-            if found[index].is_some() || !may_match(entry, scan, replies) {
+            if found[index].is_some() || !may_match(book, index, scan, (replies, until)) {
                 continue;
             }
             if matcher.is_late() {
@@ -203,13 +206,17 @@ fn earlier(book: &Lorebook, scan: &Scan<'_>, keys: &[Keys]) -> (Vec<Option<Why>>
     (found, matcher.late)
 }
 
-/// What an entry asks for besides keys, with so many replies.
-fn may_match(entry: &Entry, scan: &Scan<'_>, replies: usize) -> bool {
+/// What an entry asks for besides keys, with so many replies and messages. Chance is decided by the seed and the place in the talk, so
+/// that what is shown is what is sent.
+fn may_match(book: &Lorebook, index: usize, scan: &Scan<'_>, (replies, messages): (usize, usize)) -> bool {
+    let entry = &book.entries[index];
+    let dice = mix(scan.values.seed ^ mix(index as u64) ^ mix(messages as u64).rotate_left(32)) % 100;
+    let has_luck = dice < entry.sillytavern.chance && messages >= entry.sillytavern.delay;
     let asked = &entry.decorators;
     let holds = asked.only_after.is_none_or(|least| replies >= least)
         && asked.only_every.is_none_or(|every| replies.is_multiple_of(every))
         && (asked.greeting.is_none() || scan.greeting.is_none() || asked.greeting == scan.greeting);
-    entry.enabled && !entry.content.trim().is_empty() && (holds || asked.activate)
+    entry.enabled && has_luck && !entry.content.trim().is_empty() && (holds || asked.activate)
 }
 
 fn compile(book: &Lorebook, scan: &Scan<'_>, notes: &mut Notes) -> Vec<Keys> {
