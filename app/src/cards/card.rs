@@ -366,12 +366,6 @@ impl Card {
         (main < icons.len()).then(|| icons.swap_remove(main))
     }
 
-    /// The assets beside the portrait that are files of the archive that the card came in.
-    pub fn other_files(&self) -> Vec<AssetLink> {
-        let icon = self.main_icon();
-        self.assets().into_iter().filter(|asset| asset.embedded().is_some() && Some(asset) != icon.as_ref()).collect()
-    }
-
     /// Adds an asset, or points the one of the same kind and name elsewhere.
     pub fn set_asset(&mut self, link: &AssetLink) {
         let same = |asset: &Value| asset["type"] == link.kind.as_str() && asset["name"] == link.name.as_str();

@@ -163,12 +163,12 @@ impl Card {
             asset.path = format!("assets/icon/images/main-{n}.{}", link.ext);
         }
         link.uri = format!("embeded://{}", asset.path);
-        link.name = icon.map_or(link.name, |icon| icon.name);
+        link.name = icon.map(|icon| icon.name).filter(|name| !name.is_empty()).unwrap_or(link.name);
         self.set_asset(&link);
         assets.push(asset);
     }
 
-    /// The card as V3 in a CHARX archive, with `assets`: what [`super::Read::assets`] were, or [`Asset::portrait`].
+    /// The card as V3 in a CHARX archive, with `assets`: what [`super::Read::assets`] were, and [`Card::add_portrait`].
     ///
     /// # Errors
     /// [`CardError`] when two assets have one path, a path is no plain one, or it is more than can be read again.
@@ -186,20 +186,36 @@ impl Card {
                 return Err(file.damaged("the assets", "a path for each", format!("{:?} twice", asset.path)));
             }
         }
-        let failed = |error: String| file.damaged("CHARX", "to be written", error);
-        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
-        let options = |method| SimpleFileOptions::default().compression_method(method);
-        // What is stored has no ratio to be refused for, and pictures are deflated already.
-        let small = json.len() as u64 <= limits::ZIP_SMALL;
-        let method = if small { CompressionMethod::Deflated } else { CompressionMethod::Stored };
-        let card = (CARD, json.as_bytes(), method);
-        let rest = assets.iter().map(|asset| (asset.path.as_str(), asset.bytes.as_slice(), CompressionMethod::Stored));
-        for (path, bytes, method) in std::iter::once(card).chain(rest) {
-            writer.start_file(path, options(method)).map_err(|error| failed(error.to_string()))?;
-            writer.write_all(bytes).map_err(|error| failed(error.to_string()))?;
-        }
-        let bytes = writer.finish().map_err(|error| failed(error.to_string()))?.into_inner();
-        file.at_most("bytes of the file", limits::FILE_BYTES, bytes.len())?;
+        // Pictures and sounds are deflated already; where the archive were too large, what is not is.
+        let stored = archive(&json, assets, |_| CompressionMethod::Stored)?;
+        let fits = |bytes: &[u8]| file.at_most("bytes of the file", limits::FILE_BYTES, bytes.len());
+        let bytes = if fits(&stored).is_ok() { stored } else { archive(&json, assets, method)? };
+        fits(&bytes)?;
         Ok(bytes)
     }
+}
+
+/// How an asset is written where room is short. What deflates to nearly nothing would be refused when it is read again.
+fn method(bytes: &[u8]) -> CompressionMethod {
+    let mut packed = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+    let packed = packed.write_all(bytes).and_then(|()| packed.finish());
+    let holds = |packed: Vec<u8>| bytes.len() as u64 <= packed.len() as u64 * limits::ZIP_RATIO / 2;
+    if packed.is_ok_and(holds) { CompressionMethod::Deflated } else { CompressionMethod::Stored }
+}
+
+/// The bytes of the archive; `method` says how each asset is written.
+fn archive(json: &str, assets: &[Asset], method: fn(&[u8]) -> CompressionMethod) -> Result<Vec<u8>, CardError> {
+    let failed = |error: String| Named("card.charx").damaged("CHARX", "to be written", error);
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    let options = |method| SimpleFileOptions::default().compression_method(method);
+    // What is stored has no ratio to be refused for.
+    let small = json.len() as u64 <= limits::ZIP_SMALL;
+    let of_card = if small { CompressionMethod::Deflated } else { CompressionMethod::Stored };
+    let card = (CARD, json.as_bytes(), of_card);
+    let rest = assets.iter().map(|asset| (asset.path.as_str(), asset.bytes.as_slice(), method(&asset.bytes)));
+    for (path, bytes, method) in std::iter::once(card).chain(rest) {
+        writer.start_file(path, options(method)).map_err(|error| failed(error.to_string()))?;
+        writer.write_all(bytes).map_err(|error| failed(error.to_string()))?;
+    }
+    Ok(writer.finish().map_err(|error| failed(error.to_string()))?.into_inner())
 }

@@ -30,6 +30,8 @@ pub struct Cast<'a> {
     pub seed: u64,
     /// The most tokens of lore, whatever the book asks for; None for what it asks for.
     pub lore_limit: Option<usize>,
+    /// How many messages of the talk there are in front of those that are given.
+    pub left_out: usize,
 }
 
 /// What the prompt is built from, and an account of it.
@@ -84,7 +86,15 @@ pub fn compose(
             let is_reply = |index: &usize| messages[*index].role == Role::Assistant;
             let answers: Vec<usize> = (0..messages.len()).filter(is_reply).collect();
             let greeting = greeting(card, &messages, cast);
-            let scan = Scan { messages: &texts, answers: &answers, greeting, values, limit: cast.lore_limit, count };
+            let scan = Scan {
+                messages: &texts,
+                left_out: cast.left_out,
+                answers: &answers,
+                greeting,
+                values,
+                limit: cast.lore_limit,
+                count,
+            };
             LoreAccount { book: card.name().to_owned(), ..lorebook::activate(&book, &scan) }
         }
         None => LoreAccount::default(),

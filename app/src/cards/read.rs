@@ -58,11 +58,17 @@ impl Card {
 }
 
 impl Read {
-    /// The files of a CHARX archive beside the portrait's.
-    pub fn other_files(&mut self) -> Vec<Asset> {
+    /// Takes the files of a CHARX archive beside the portrait's, which stays among them where the card needs it for something else, too.
+    pub fn take_files(&mut self) -> Vec<Asset> {
+        let mut files = std::mem::take(&mut self.assets);
         let icon = self.card.main_icon().filter(|_| self.portrait.is_some());
-        let icon = icon.as_ref().and_then(AssetLink::embedded);
-        std::mem::take(&mut self.assets).into_iter().filter(|asset| Some(asset.path.as_str()) != icon).collect()
+        if let Some(path) = icon.as_ref().and_then(AssetLink::embedded) {
+            let links = self.card.assets();
+            if links.iter().filter(|link| link.embedded() == Some(path)).count() == 1 {
+                files.retain(|asset| asset.path != path);
+            }
+        }
+        files
     }
 }
 

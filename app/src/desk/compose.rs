@@ -84,6 +84,7 @@ impl Scene {
             language: settings.language,
             seed: chat.0,
             lore_limit: Some(share),
+            left_out: *left_out,
         };
         let count = |text: &str| files.count(text);
         let composition = cards::compose(&cast, &settings.system, messages.clone(), share, &count, settings.force_name);

@@ -26,6 +26,8 @@ pub struct Character {
     pub card: Arc<Card>,
     /// Its picture's file, shared as well.
     pub portrait: Option<Arc<[u8]>>,
+    /// How many other files came with the card, which the store has.
+    pub n_files: usize,
 }
 
 /// What a card is written as.
@@ -57,9 +59,10 @@ impl CardFile {
 /// The characters of `records`, and why some of them cannot be read.
 pub(super) fn characters(records: Vec<CharacterRecord>) -> (Vec<Character>, Vec<News>) {
     let (mut found, mut news) = (Vec::new(), Vec::new());
-    for CharacterRecord { id, name, card, portrait, .. } in records {
+    for CharacterRecord { id, name, card, portrait, n_files, .. } in records {
+        let portrait = portrait.map(Arc::from);
         match Card::from_json(&card) {
-            Ok(card) => found.push(Character { id, card: Arc::new(card), portrait: portrait.map(Arc::from) }),
+            Ok(card) => found.push(Character { id, card: Arc::new(card), portrait, n_files }),
             Err(error) => news.push(News::Failed(format!("{name}: {error}"))),
         }
     }
@@ -116,7 +119,7 @@ impl Desk {
     pub fn import_card(&mut self, path: &Path) -> anyhow::Result<u64> {
         let (bytes, name) = read(path)?;
         let mut read = Card::read(&bytes, &name)?;
-        let files = read.other_files();
+        let files = read.take_files();
         self.news.extend(read.warnings.into_iter().map(News::Warning));
         Ok(self.add(read.card, read.portrait, files))
     }
@@ -128,10 +131,12 @@ impl Desk {
 
     fn add(&mut self, card: Card, portrait: Option<Vec<u8>>, files: Vec<Asset>) -> u64 {
         let id = self.store.new_character_id();
-        self.characters.push(Character { id, card: Arc::new(card), portrait: portrait.map(Arc::from) });
+        let (portrait, n_files) = (portrait.map(Arc::from), files.len());
+        self.characters.push(Character { id, card: Arc::new(card), portrait, n_files });
         self.character_changed(id, true);
         let mut changes = self.character_changes();
-        if !files.is_empty() {
+        // Only with the card itself: files of nobody would stay for good.
+        if n_files > 0 && changes.iter().any(|change| matches!(change, Change::Character(record) if record.id == id)) {
             changes.push(Change::Files(id, files.into_iter().map(|asset| (asset.path, asset.bytes)).collect()));
         }
         self.saver.save(changes);
@@ -213,7 +218,8 @@ impl Desk {
             }
             // A picture of megabytes is not written anew for each letter.
             let portrait = character.portrait.as_deref().filter(|_| with_portrait).map(<[u8]>::to_vec);
-            let record = CharacterRecord { id: character.id, name, card, portrait, updated_ms: now_ms() };
+            let n_files = character.n_files;
+            let record = CharacterRecord { id: character.id, name, card, portrait, n_files, updated_ms: now_ms() };
             changes.push(if with_portrait { Change::Character(record) } else { Change::Card(record) });
         }
         changes
@@ -249,9 +255,12 @@ impl Desk {
             }
             CardFile::Json(version) => character.card.to_json(version).into_bytes(),
             CardFile::Charx => {
-                ensure!(self.flush(Duration::from_secs(5)), self.not_saved());
-                let files = self.store.files(id)?.into_iter();
-                let mut assets: Vec<_> = files.map(|(path, bytes)| Asset { path, bytes }).collect();
+                let mut assets = Vec::new();
+                if character.n_files > 0 {
+                    ensure!(self.flush(Duration::from_secs(5)), self.not_saved());
+                    let files = self.store.files(id)?.into_iter();
+                    assets.extend(files.map(|(path, bytes)| Asset { path, bytes }));
+                }
                 let mut card = Card::clone(&character.card);
                 if let Some(portrait) = &character.portrait {
                     card.add_portrait(&mut assets, portrait.to_vec());
@@ -259,7 +268,7 @@ impl Desk {
                 card.to_charx(&assets)?
             }
         };
-        let left_out = if kind == CardFile::Charx { 0 } else { character.card.other_files().len() };
+        let left_out = if kind == CardFile::Charx { 0 } else { character.n_files };
         let path = super::files::write(path, &bytes, existing)?;
         if left_out > 0 {
             self.news.push(News::OnlyInCharx(left_out));

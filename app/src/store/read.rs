@@ -71,9 +71,9 @@ impl Store {
             for row in transaction.open_table(CHARACTERS)?.iter()? {
                 let (id, row) = row?;
                 let id = id.value();
-                let CardRow { name, card, updated_ms } = parse(row.value(), "a character")?;
+                let CardRow { name, card, n_files, updated_ms } = parse(row.value(), "a character")?;
                 let portrait = portraits.get(id)?.map(|bytes| bytes.value().to_vec());
-                characters.push(CharacterRecord { id, name, card, portrait, updated_ms });
+                characters.push(CharacterRecord { id, name, card, portrait, n_files, updated_ms });
             }
             Ok(characters)
         })

@@ -82,6 +82,8 @@ pub struct CharacterRecord {
     pub card: String,
     /// The picture's file, to the byte.
     pub portrait: Option<Vec<u8>>,
+    /// How many other files came with the card: [`super::Store::files`].
+    pub n_files: usize,
     /// In milliseconds since 1970 (UTC).
     pub updated_ms: u64,
 }
@@ -92,6 +94,8 @@ pub(super) struct CardRow {
     #[serde(default)]
     pub(super) name: String,
     pub(super) card: String,
+    #[serde(default)]
+    pub(super) n_files: usize,
     #[serde(default)]
     pub(super) updated_ms: u64,
 }

@@ -218,7 +218,11 @@ fn keep_latest(changes: &mut Vec<Change>) {
             // Not in place of the whole: that has the picture.
             Change::Card(record) => Subject::Card(record.id),
             Change::Files(id, _) => Subject::Files(*id),
-            Change::DeleteCharacter(id) => Subject::Character(*id),
+            Change::DeleteCharacter(id) => {
+                // Its card and its files would be written for nothing, and may be what the disk has no room for.
+                seen.extend([Subject::Card(*id), Subject::Files(*id)]);
+                Subject::Character(*id)
+            }
             Change::Setting(key, _) => Subject::Setting(key.clone()),
         };
         if seen.insert(subject) {
@@ -250,6 +254,11 @@ mod tests {
             change => change,
         };
         let other: Vec<_> = first.iter().map(of_b).collect();
+        let files = |id| Change::Files(id, vec![("a".to_owned(), vec![1])]);
+        let card = |id| Change::Card(crate::store::CharacterRecord { id, ..Default::default() });
+        let mut characters = vec![files(1), card(1), files(2), Change::DeleteCharacter(1), files(2), card(1)];
+        keep_latest(&mut characters);
+        assert_eq!(characters, [Change::DeleteCharacter(1), files(2), card(1)]);
         let mut all = [first.clone(), vec![setting(1)], other.clone(), second.clone(), vec![setting(2)]].concat();
         keep_latest(&mut all);
         // Of the first save the choice of the beginning is left, which nothing overrides.

@@ -31,7 +31,14 @@ fn what_is_written_is_read_by_the_next_start() {
     tree.edit(question, "other");
     tree.choose(answer);
     let card = r#"{"spec": "chara_card_v2"}"#.to_owned();
-    let card = CharacterRecord { id: 1, name: "Ann".to_owned(), card, portrait: Some(vec![1, 2, 3]), updated_ms: 7 };
+    let card = CharacterRecord {
+        id: 1,
+        name: "Ann".to_owned(),
+        card,
+        portrait: Some(vec![1, 2, 3]),
+        n_files: 2,
+        updated_ms: 7,
+    };
     let files = vec![("a/音.mp3".to_owned(), vec![4, 5]), ("b".to_owned(), Vec::new())];
     let plain = CharacterRecord { id: 2, portrait: None, ..card.clone() };
     {

@@ -204,8 +204,8 @@ impl<'t> Tables<'t> {
     }
 
     fn card(&mut self, record: &CharacterRecord) -> Result<(), redb::Error> {
-        let CharacterRecord { id, name, card, updated_ms, .. } = record;
-        let row = CardRow { name: name.clone(), card: card.clone(), updated_ms: *updated_ms };
+        let CharacterRecord { id, name, card, n_files, updated_ms, .. } = record;
+        let row = CardRow { name: name.clone(), card: card.clone(), n_files: *n_files, updated_ms: *updated_ms };
         self.characters.insert(id, json(&row)?.as_slice())?;
         Ok(())
     }

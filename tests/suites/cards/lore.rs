@@ -34,7 +34,10 @@ fn scan_as(spec: &str, book: Value, messages: &[&str], greeting: Option<usize>) 
     let Some(book) = Lorebook::of(&card) else { anyhow::bail!("no book") };
     let values = Values { char: "Ava", user: "Bo", ..Values::default() };
     let answers: Vec<usize> = (0..messages.len() / 2).map(|n| 2 * n + 1).collect();
-    Ok(activate(&book, &Scan { messages, answers: &answers, greeting, values, limit: None, count: &words }))
+    Ok(activate(
+        &book,
+        &Scan { messages, left_out: 0, answers: &answers, greeting, values, limit: None, count: &words },
+    ))
 }
 
 fn active(book: Value, messages: &[&str]) -> anyhow::Result<Vec<String>> {
@@ -165,6 +168,7 @@ fn sillytavern() -> Outcome {
         ("黒猫が好き", true, true),
         ("old wallpaper", true, true),
         ("artart art", true, true),
+        ("artartart", true, false),
     ] {
         ensure!(
             is_active(json!({}), text)? == in_part && is_active(json!({ "match_whole_words": null }), text)? == in_part
@@ -196,6 +200,7 @@ fn sillytavern() -> Outcome {
         (json!({}), json!({ "exclude_recursion": true }), "one", &["two"]),
         (json!({}), json!({ "exclude_recursion": true }), "one and two", &["two", "three"]),
         (json!({}), json!({ "delay_until_recursion": true }), "two", &[]),
+        (json!({ "prevent_recursion": true }), json!({ "delay_until_recursion": true }), "one and two", &["two"]),
         (json!({}), json!({ "delay_until_recursion": 2 }), "one and two", &["two", "three"]),
         (json!({}), json!({ "delay_until_recursion": false }), "two", &["three"]),
     ] {
@@ -215,6 +220,10 @@ fn sillytavern() -> Outcome {
         Ok(lucky)
     };
     ensure!((lucky(0, true, 50)?, lucky(100, true, 50)?, lucky(0, false, 50)?) == (0, 50, 50));
+    ensure!(!is_active(json!({ "probability": 0 }), "art")?, "a chance counts unless it is switched off");
+    ensure!(is_active(json!({ "match_whole_words": true }), "the !!! art")?);
+    let shouts = json!({ "keys": ["!!"], "content": "x", "extensions": { "match_whole_words": true } });
+    ensure!(active(one(shouts), &["Wow!!!"])?.len() == 1, "it ends where a word does, one further");
     let third = lucky(30, true, 300)?;
     ensure!((60..120).contains(&third), "{third} of 300 at 30 %");
     // What is not honoured is said.
@@ -223,7 +232,15 @@ fn sillytavern() -> Outcome {
     let notes = account.notes.join(" ");
     ensure!(account.notes.len() == 3 && account.active[0].place == Place::AfterChar, "{notes}");
     ensure!(["\"group\"", "\"sticky\"", "inside of the history"].iter().all(|what| notes.contains(what)), "{notes}");
-    let plain = json!({ "group": "", "sticky": null, "cooldown": 0, "position": 1, "depth": 4 });
+    for odd in [
+        json!({ "vectorized": true }),
+        json!({ "triggers": ["x"] }),
+        json!({ "position": 2 }),
+        json!({ "position": 4 }),
+    ] {
+        ensure!(scan(one(entry(odd.clone())), &["art"], None)?.notes.len() == 1, "{odd}");
+    }
+    let plain = json!({ "vectorized": false, "triggers": [], "group": "", "sticky": null, "cooldown": 0, "position": 1, "depth": 4 });
     ensure!(scan(one(entry(plain)), &["art"], None)?.notes.is_empty());
     Ok(())
 }

@@ -314,8 +314,15 @@ fn any_texts() -> Outcome {
             Message::user(text(9)),
         ];
         let cards = [Arc::new(read.card)];
-        let cast =
-            Cast { cards: &cards, speaker: 0, user: "Bo", language: Language::En, seed: n, lore_limit: Some(40) };
+        let cast = Cast {
+            cards: &cards,
+            speaker: 0,
+            user: "Bo",
+            language: Language::En,
+            seed: n,
+            lore_limit: Some(40),
+            left_out: 0,
+        };
         let composed = compose(&cast, &System::default(), messages, 40, &|text| text.len() / 4, true);
         ensure!(composed.lore.tokens <= composed.lore.budget, "{card}: {:?}", composed.lore);
         build(&composed.conversation, &BuildOptions::default(), None).with_context(|| format!("build {card}"))?;

@@ -39,7 +39,7 @@ fn full() -> anyhow::Result<Card> {
 }
 
 fn cast(cards: &[Arc<Card>], speaker: usize, language: Language) -> Cast<'_> {
-    Cast { cards, speaker, user: "Bo", language, seed: 1, lore_limit: None }
+    Cast { cards, speaker, user: "Bo", language, seed: 1, lore_limit: None, left_out: 0 }
 }
 
 fn built(composed: &Composition) -> anyhow::Result<prompt::Prompt> {

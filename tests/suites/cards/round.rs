@@ -3,7 +3,7 @@
 use anyhow::{Context as _, ensure};
 use guanaco::cards::{Asset, AssetLink, Card, List, Text, Version};
 use guanaco_tests::{Outcome, Suite};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::make::{self, Random};
 
@@ -228,14 +228,33 @@ fn portraits() -> Outcome {
             let kind = if name == "face" { "icon" } else { "emotion" };
             card.set_asset(&AssetLink { kind: kind.into(), uri: uri.into(), name: name.into(), ext: "png".into() });
         }
-        ensure!(card.other_files().len() == 1, "{uri}");
         let mut assets = files.to_vec();
         card.add_portrait(&mut assets, png.clone());
         let mut read = Card::read(&card.to_charx(&assets)?, "a.charx")?;
         ensure!(read.assets.last().is_some_and(|asset| asset.path == path), "{uri}: {:?}", read.assets);
         ensure!(read.portrait.as_ref() == Some(&png) && read.card.assets().len() == 2, "{uri}");
-        ensure!(read.other_files() == files, "{uri}");
+        ensure!(read.take_files() == files, "{uri}");
     }
+    // An icon without a name is pointed at the portrait, and a file that is a portrait and more stays.
+    let odd = json!({ "spec": "chara_card_v3", "data": { "name": "Ava", "assets": [{ "type": "icon", "uri": "ccdefault:" }] } });
+    let mut card = Card::from_json(&odd.to_string())?;
+    let mut assets = Vec::new();
+    card.add_portrait(&mut assets, png.clone());
+    ensure!(Card::read(&card.to_charx(&assets)?, "a.charx")?.portrait.as_ref() == Some(&png));
+    let mut card = Card::new("Ava");
+    for kind in ["icon", "emotion"] {
+        let (uri, name) = ("embeded://both.png".into(), "main".into());
+        card.set_asset(&AssetLink { kind: kind.into(), uri, name, ext: "png".into() });
+    }
+    let both = [Asset { path: "both.png".into(), bytes: png.clone() }];
+    let mut read = Card::read(&card.to_charx(&both)?, "a.charx")?;
+    ensure!(read.take_files() == both && read.portrait.as_ref() == Some(&png));
+    // What fits only deflated is written so, but for what would look like a bomb.
+    let mut random = Random(3);
+    // Longer than what deflate looks back.
+    let noise: Vec<u8> = (0..1 << 20).map(|_| random.below(4) as u8).collect::<Vec<_>>().repeat(70);
+    let large = [Asset { path: "a.wav".into(), bytes: noise }, Asset { path: "b".into(), bytes: vec![0; 8 << 20] }];
+    ensure!(Card::read(&Card::new("Ava").to_charx(&large)?, "a.charx")?.assets == large);
     // Bytes that are no picture are nobody's portrait.
     let (mut card, mut assets) = (Card::new("Ava"), Vec::new());
     card.add_portrait(&mut assets, b"text".to_vec());

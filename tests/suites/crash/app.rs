@@ -1,6 +1,6 @@
 //! The app itself, without its window, while it chats with the embedded model: killed, and on a disk that fails.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -28,6 +28,8 @@ const ROUNDS: &str = "GUANACO_CRASH_ROUNDS";
 /// Without that.
 const MANY: u64 = 200;
 const FAILURES: u64 = 100;
+/// As much of an answer that streams may be lost.
+const AT_MOST: Duration = Duration::from_secs(1);
 /// Longer than a start takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -96,11 +98,24 @@ impl Talk {
 /// Chats until it is killed.
 pub(crate) fn child(folder: &Path) -> anyhow::Result<()> {
     let mut talk = Talk::begin(Desk::open(folder, Arc::new(|| {}))?);
+    let mut tell = |line: &str| {
+        let mut out = std::io::stdout().lock();
+        Ok(writeln!(out, "{line}").and_then(|()| out.flush())?)
+    };
+    // What was shown of the answer that streams, and when.
+    let mut streamed: VecDeque<(Instant, String)> = VecDeque::new();
     loop {
-        talk.step(&mut |line| {
-            let mut out = std::io::stdout().lock();
-            Ok(writeln!(out, "{line}").and_then(|()| out.flush())?)
-        })?;
+        talk.step(&mut tell)?;
+        let desk = &talk.desk;
+        if let Some(node) = desk.answering().and_then(|answering| desk.chat.tree.node(answering.node)) {
+            let line = facts::saved(desk.chat.id, node);
+            if streamed.back().is_none_or(|(_, last)| *last != line) {
+                streamed.push_back((Instant::now(), line));
+            }
+        }
+        while streamed.front().is_some_and(|(at, _)| at.elapsed() >= AT_MOST) {
+            streamed.pop_front().map_or(Ok(()), |(_, line)| tell(&line))?;
+        }
     }
 }
 
@@ -142,6 +157,7 @@ pub(crate) fn failing() -> Outcome {
          up; {beginnings} times it began again; nothing lost, no failed start",
         started.elapsed().as_secs_f64()
     );
+    ensure!(told as u64 > FAILURES / 2 && checked > told, "only {told} messages, {checked} looked up");
     Ok(())
 }
 
@@ -160,8 +176,9 @@ pub(crate) fn full() -> Outcome {
     fill(&mut talk.desk);
     let is_full = |desk: &Desk| desk.save_problem().is_some_and(|problem| problem.contains("free some space"));
     talk.until(&mut hear, is_full)?;
-    let asked = talk.asked;
+    let (asked, begun) = (talk.asked, Instant::now());
     while talk.asked < asked + 3 {
+        ensure!(begun.elapsed() < PATIENCE, "no answer comes on a full disk");
         talk.step(&mut hear)?;
     }
     ensure!(!talk.desk.flush(SOON) && is_full(&talk.desk), "it was written to a full disk");

@@ -193,7 +193,7 @@ pub(crate) fn files() -> Outcome {
     hands.click("👥  Library")?;
     hands.drop_files(&[&path]);
     let id = hands.desk().characters.iter().find(|ava| ava.card.name() == "Ava").context("Ava")?.id;
-    ensure!(hands.sees("One more file came with this card"));
+    ensure!(hands.sees("2 more files came with this card"));
     let mut hands = hands.restart()?;
     ensure!(hands.desk().character(id).is_some_and(|ava| ava.portrait.as_deref() == Some(&png.get_ref()[..])));
     hands.click("👥  Library")?;
@@ -215,15 +215,15 @@ pub(crate) fn files() -> Outcome {
         let place = place.with_extension(kind.extension());
         let mut read = Card::read(&std::fs::read(&place).with_context(|| label)?, label)?;
         ensure!(read.card.converted(Version::V3) == ava.converted(Version::V3), "{label}: {:?}", read.card);
-        ensure!(hands.sees("only CHARX has room for it") == told, "{label}");
-        while hands.sees("only CHARX has room for it") {
+        ensure!(hands.sees("only CHARX has room for them") == told, "{label}");
+        while hands.sees("only CHARX has room for them") {
             hands.click_last("Close")?;
         }
         match kind {
             CardFile::Json(version) => ensure!(read.version == version, "{label}"),
             CardFile::Png => ensure!(read.portrait.is_some()),
             CardFile::Charx => {
-                ensure!(read.portrait.as_ref() == Some(png.get_ref()) && read.other_files() == all[1..]);
+                ensure!(read.portrait.as_ref() == Some(png.get_ref()) && read.take_files() == all[1..]);
             }
         }
     }

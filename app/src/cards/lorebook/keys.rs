@@ -106,8 +106,15 @@ fn has(text: &str, key: &str, whole: bool) -> bool {
         return text.contains(key);
     }
     let in_word = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
-    let bytes = text.as_bytes();
-    text.match_indices(key).any(|(at, key)| !in_word(bytes[..at].last()) && !in_word(bytes.get(at + key.len())))
+    let (bytes, mut from) = (text.as_bytes(), 0);
+    while let Some(at) = text.get(from..).and_then(|rest| rest.find(key)).map(|at| from + at) {
+        if !in_word(bytes[..at].last()) && !in_word(bytes.get(at + key.len())) {
+            return true;
+        }
+        // The next one may begin within this one.
+        from = text.ceil_char_boundary(at + 1);
+    }
+    false
 }
 
 /// Where a key was found: its place in the entry's list, and that of the text.

@@ -18,6 +18,8 @@ const ROUNDS: usize = 8;
 pub struct Scan<'a> {
     /// The texts of the messages, oldest first.
     pub messages: &'a [&'a str],
+    /// How many there are in front of them.
+    pub left_out: usize,
     /// Which of them are replies, in order: what is in front of each was its prompt.
     pub answers: &'a [usize],
     /// The greeting that the talk began with; None when it is not known.
@@ -154,11 +156,11 @@ impl Pass<'_> {
                 });
                 fresh.push(index);
             }
+            fresh.retain(|index| !self.silent[*index] && !book.entries[*index].sillytavern.prevent_recursion);
             if fresh.is_empty() || !book.recursive_scanning || round == ROUNDS {
                 break;
             }
-            let speaks = |index: &usize| !self.silent[*index] && !book.entries[*index].sillytavern.prevent_recursion;
-            for index in fresh.into_iter().filter(speaks) {
+            for index in fresh {
                 let values = Values { scan: true, ..scan.values };
                 let content = values.expand(&book.entries[index].content);
                 if said_bytes + content.len() <= limits::SCAN_BYTES {
@@ -175,7 +177,11 @@ impl Pass<'_> {
 /// are gone through anew. The second is true when that took too long.
 fn earlier(book: &Lorebook, scan: &Scan<'_>, keys: &[Keys]) -> (Vec<Option<Why>>, bool) {
     let mut found = vec![None; book.entries.len()];
-    let asks = |index: &usize| book.entries[*index].decorators.after_match.is_some();
+    // Who waits for other entries does not match by itself.
+    let asks = |index: &usize| {
+        let entry = &book.entries[*index];
+        entry.decorators.after_match.is_some() && !entry.sillytavern.delay_until_recursion
+    };
     let asking: Vec<usize> = (0..found.len()).filter(asks).collect();
     if asking.is_empty() {
         return (found, false);
@@ -210,6 +216,7 @@ fn earlier(book: &Lorebook, scan: &Scan<'_>, keys: &[Keys]) -> (Vec<Option<Why>>
 /// that what is shown is what is sent.
 fn may_match(book: &Lorebook, index: usize, scan: &Scan<'_>, (replies, messages): (usize, usize)) -> bool {
     let entry = &book.entries[index];
+    let messages = messages + scan.left_out;
     let dice = mix(scan.values.seed ^ mix(index as u64) ^ mix(messages as u64).rotate_left(32)) % 100;
     let has_luck = dice < entry.sillytavern.chance && messages >= entry.sillytavern.delay;
     let asked = &entry.decorators;

@@ -4,10 +4,13 @@ use serde_json::{Map, Value};
 
 /// What it writes there for each entry, and nobody else.
 const ITS_OWN: [&str; 4] = ["selectiveLogic", "exclude_recursion", "display_index", "useProbability"];
-/// The place inside of the history, of its numbers of places.
+/// Of its numbers of places, those that the format has: in front of the character, and behind it.
+const PLACES: std::ops::RangeInclusive<u64> = 0..=1;
+/// The place inside of the history, and how far from the newest message it is where the entry does not say.
 const AT_DEPTH: u64 = 4;
-/// What is not honoured, and is off where it is nothing, empty or 0.
-const NOT_HONOURED: [&str; 3] = ["group", "sticky", "cooldown"];
+const DEPTH: usize = 4;
+/// What is not honoured, and is off where it is nothing, false, empty or 0.
+const NOT_HONOURED: [&str; 6] = ["group", "sticky", "cooldown", "vectorized", "triggers", "ignore_budget"];
 
 /// What an entry asks of its second keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,7 +58,7 @@ fn flag(entry: &Map<String, Value>, key: &str) -> Option<bool> {
 }
 
 fn count(entry: &Map<String, Value>, key: &str) -> Option<usize> {
-    extension(entry, key)?.as_f64().map(|number| number.max(0.0) as usize)
+    super::count(entry.get("extensions")?.as_object()?, key)
 }
 
 /// Whether SillyTavern made the entry. Such ones say that all of their keys are patterns, and mean those that are written as such.
@@ -87,10 +90,12 @@ impl SillyTavern {
         let asks = |key: &&str| match extension(entry, key) {
             Some(Value::String(text)) => !text.trim().is_empty(),
             Some(Value::Number(number)) => number.as_f64() != Some(0.0),
-            _ => false,
+            Some(Value::Array(list)) => !list.is_empty(),
+            value => value == Some(&Value::Bool(true)),
         };
-        let chance = count(entry, "probability").filter(|_| is_on("useProbability"));
-        let at_depth = extension(entry, "position").and_then(Value::as_u64) == Some(AT_DEPTH);
+        let chance = count(entry, "probability").filter(|_| flag(entry, "useProbability") != Some(false));
+        let position = extension(entry, "position").and_then(Value::as_u64);
+        let elsewhere = position.filter(|position| !PLACES.contains(position) && *position != AT_DEPTH);
         Self {
             scan_depth: count(entry, "scan_depth"),
             whole_words: is_on("match_whole_words"),
@@ -100,8 +105,8 @@ impl SillyTavern {
             prevent_recursion: is_on("prevent_recursion"),
             // Some give it a number: in which round. All of them come in the first one here.
             delay_until_recursion: is_on("delay_until_recursion") || count(entry, "delay_until_recursion") > Some(0),
-            depth: count(entry, "depth").filter(|_| at_depth),
-            not_honoured: NOT_HONOURED.into_iter().filter(asks).collect(),
+            depth: (position == Some(AT_DEPTH)).then(|| count(entry, "depth").unwrap_or(DEPTH)),
+            not_honoured: NOT_HONOURED.into_iter().filter(asks).chain(elsewhere.map(|_| "position")).collect(),
         }
     }
 }

@@ -65,6 +65,7 @@ impl Played {
             language: conversation.language,
             seed: self.seed,
             lore_limit: Some(share),
+            left_out: 0,
         };
         let composed = compose(&cast, &conversation.system, messages, share, &count, force_name);
         conversation.character = composed.conversation.character;

@@ -46,9 +46,8 @@ pub(super) fn ui(ui: &mut Ui, desk: &mut Desk, t: &Texts, character: &Character)
     if ui.button(t.get("library-portrait-choose")).clicked() {
         dialog::ask(ui, Purpose::Portrait(id), t.get("library-portrait-choose"));
     }
-    let others = card.other_files().len();
-    if others > 0 {
-        small(ui, t.with("library-files", &[("n", others.into())]));
+    if character.n_files > 0 {
+        small(ui, t.with("library-files", &[("n", character.n_files.into())]));
     }
     for (text, key) in TEXTS {
         let label = ui.label(t.get(key));
