@@ -41,7 +41,7 @@ type Run = fn() -> Outcome;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
-    let cases: [(&str, Run); 43] = [
+    let cases: [(&str, Run); 45] = [
         ("a message is typed, sent and answered", say),
         ("enter sends, shift and enter breaks the line", enter),
         ("an answer is made again, and swiped at any turn", swipe),
@@ -67,6 +67,8 @@ fn main() -> ExitCode {
         ("what is pulled is offered", models::pulled),
         ("a load is cancelled, and a model that is none refused", models::cancel),
         ("language, theme and scale change at once", settings::run),
+        ("a narrow window has room for everything", settings::narrow),
+        ("what is kept for new chats is not who plays in this one", settings::new_chats),
         ("kernels are checked, and the check is cancelled", gpu::conformance),
         ("a bench is run and kept", gpu::bench),
         ("a device is lost while an answer streams", failures::lost_device),
@@ -174,7 +176,7 @@ fn tokens() -> Outcome {
     ensure!(hands.path()[1].content.starts_with(&before) && hands.path()[1].id == answer.id);
     hands.click_last("Look at the tokens")?;
     let (answer, tokens) = (hands.path()[1].clone(), hands.tokens(answer.id)?);
-    ensure!(tokens.iter().all(|token| token.best.len() == 10 || token.best.is_empty()));
+    ensure!(tokens.iter().all(|token| token.best.len() == 11 || token.best.is_empty()));
     let token = &tokens[2];
     ensure!(token.chance > 0.0 && token.best.iter().any(|best| best.has_text));
     hands.click_token(2)?;

@@ -56,6 +56,7 @@ chat-saving = Wird gespeichert …
 chat-search = Diesen Chat durchsuchen
 chat-search-count = { $at } von { $n }
 chat-search-next = Nächster Treffer
+chat-search-open = In diesem Chat suchen
 chat-search-previous = Vorheriger Treffer
 chat-seed = Startwert { $seed }
 chat-send = Senden

@@ -5,6 +5,7 @@ model-choose-folder = Ordner wählen …
 model-choose-lora = Ordner eines LoRA wählen …
 model-context = Kontext
 model-context-hint = Token von Prompt und Antwort zusammen. Je mehr, desto mehr Speicher braucht der Cache.
+model-details = Alles, was die Dateien sagen
 model-device-lost = Das Grafikgerät ging verloren und wurde neu eingerichtet; der Chat ist unversehrt. ({ $reason })
 model-drop-hint = Modellordner oder GGUF-Datei hier ablegen
 model-embedded = Eingebautes winziges Modell

@@ -56,6 +56,7 @@ chat-saving = Saving…
 chat-search = Search this chat
 chat-search-count = { $at } of { $n }
 chat-search-next = Next match
+chat-search-open = Find in this chat
 chat-search-previous = Previous match
 chat-seed = seed { $seed }
 chat-send = Send

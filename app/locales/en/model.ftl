@@ -5,6 +5,7 @@ model-choose-folder = Choose a folder…
 model-choose-lora = Choose a LoRA’s folder…
 model-context = Context
 model-context-hint = Tokens of prompt and answer together. More takes more memory for the cache.
+model-details = All that the files say
 model-device-lost = The graphics device was lost and set up again; the chat is intact. ({ $reason })
 model-drop-hint = Drop a model’s folder or GGUF file here
 model-embedded = Built-in tiny model

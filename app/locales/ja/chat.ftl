@@ -48,6 +48,7 @@ chat-saving = 保存中…
 chat-search = このチャットを検索
 chat-search-count = { $at }/{ $n }
 chat-search-next = 次の一致
+chat-search-open = チャット内を検索
 chat-search-previous = 前の一致
 chat-seed = シード { $seed }
 chat-send = 送信

@@ -5,6 +5,7 @@ model-choose-folder = フォルダーを選ぶ…
 model-choose-lora = LoRA のフォルダーを選ぶ…
 model-context = コンテキスト
 model-context-hint = プロンプトと回答を合わせたトークン数です。多いほどキャッシュのメモリーが増えます。
+model-details = ファイルの内容をすべて表示
 model-device-lost = グラフィックスデバイスが失われたため、作り直しました。チャットは無事です。（{ $reason }）
 model-drop-hint = モデルのフォルダーか GGUF ファイルをここにドロップ
 model-embedded = 内蔵の小さなモデル

@@ -48,6 +48,7 @@ chat-saving = 正在保存…
 chat-search = 搜索此聊天
 chat-search-count = { $at }/{ $n }
 chat-search-next = 下一个结果
+chat-search-open = 在聊天中查找
 chat-search-previous = 上一个结果
 chat-seed = 种子 { $seed }
 chat-send = 发送

@@ -5,6 +5,7 @@ model-choose-folder = 选择文件夹…
 model-choose-lora = 选择 LoRA 文件夹…
 model-context = 上下文
 model-context-hint = 提示词和回答合计的 token 数。越多，缓存占用的内存越大。
+model-details = 文件中的全部信息
 model-device-lost = 图形设备曾丢失，现已重新建立；聊天完好无损。（{ $reason }）
 model-drop-hint = 将模型文件夹或 GGUF 文件拖到此处
 model-embedded = 内置小模型

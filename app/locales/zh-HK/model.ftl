@@ -5,6 +5,7 @@ model-choose-folder = 揀選資料夾…
 model-choose-lora = 揀選 LoRA 資料夾…
 model-context = 上下文
 model-context-hint = 提示詞與回覆合計的 token 數。愈多，快取佔用的記憶體愈大。
+model-details = 檔案中的所有資料
 model-device-lost = 圖形裝置曾中斷，現已重新建立；聊天完整無缺。（{ $reason }）
 model-drop-hint = 將模型資料夾或 GGUF 檔案拖放到此處
 model-embedded = 內置小模型

@@ -48,6 +48,7 @@ chat-saving = 儲存中…
 chat-search = 搜尋這個聊天
 chat-search-count = { $at }/{ $n }
 chat-search-next = 下一個結果
+chat-search-open = 在聊天中尋找
 chat-search-previous = 上一個結果
 chat-seed = 種子 { $seed }
 chat-send = 傳送

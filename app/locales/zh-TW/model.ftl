@@ -5,6 +5,7 @@ model-choose-folder = 選擇資料夾…
 model-choose-lora = 選擇 LoRA 資料夾…
 model-context = 上下文
 model-context-hint = 提示詞與回答合計的 token 數。越多，快取佔用的記憶體越大。
+model-details = 檔案中的所有資訊
 model-device-lost = 圖形裝置曾中斷，現已重新建立；聊天完好無缺。（{ $reason }）
 model-drop-hint = 將模型資料夾或 GGUF 檔案拖曳到這裡
 model-embedded = 內建小模型

@@ -32,7 +32,8 @@ use crate::checkpoint::Files;
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(after_help = "\
 Examples:
-  guanaco bench                               pp128, pp512, pp2048, tg128 and tg128@4096, as far as the context holds them
+  guanaco bench                               pp128, pp512, pp2048, tg128, tg128@512 and tg128@4096, as far as the context holds
+                                              them
   guanaco bench --html                        also writes guanaco-bench.html: charts of a decode step and of a prefill chunk
   guanaco --model ~/models/guanaco-7b bench -p 512 -n 128
   guanaco bench -p 1 -n 64                    decoding from an empty context, as llama-bench's tg64

@@ -3,10 +3,9 @@
 mod groups;
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::Write;
 use std::path::PathBuf;
 
-use guanaco_engine::file::Checkpoint;
 use guanaco_engine::gpu::{MemoryItem, MemoryPlan, Profile};
 use guanaco_engine::model::{Config, LoadOptions, RopeScaling, memory_plan};
 use guanaco_engine::weights::Sources;
@@ -17,7 +16,7 @@ use self::groups::Group;
 use super::devices::size;
 use super::globals::found;
 use super::{Globals, note, output};
-use crate::checkpoint::{self, LoraSpec, context_len};
+use crate::checkpoint::{self, Files, LoraSpec, context_len};
 
 /// Shows what a checkpoint holds and what it will take on a device; needs no GPU
 #[derive(clap::Args, Debug)]
@@ -168,28 +167,33 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     context_len(globals.context, &config)?;
     let plans = Plans::new(&config, &tensors, &globals.load_options(1));
     let label = path.as_ref().map_or_else(|| checkpoint::name(None), |path| path.display().to_string());
-    let mut report = report(label, &checkpoint, &config, &tensors, &plans)?;
-    report.loras = loras
-        .iter()
-        .map(|lora| LoraRow {
-            path: lora.path().display().to_string(),
-            weight: lora.weight(),
-            tensors: lora.checkpoint().names().count(),
-        })
-        .collect();
+    let report = report(label, Sources { checkpoint: &checkpoint, loras: &loras }, &config, &tensors, &plans)?;
     if args.json {
         return output::json(&report);
     }
     for warning in &config.warnings {
         note::warning(warning);
     }
-    print(&report, &plans, args.tensors)?;
+    print(&mut output::stdout(), &report, &plans, args.tensors)?;
     Ok(())
+}
+
+/// What the subcommand prints of the model of these files, without its tensors; for the window.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn text(files: &Files, options: &LoadOptions) -> anyhow::Result<String> {
+    let Files { name, checkpoint, loras, tensors, config, .. } = files;
+    let plans = Plans::new(config, tensors, options);
+    let report = report(name.clone(), Sources { checkpoint, loras }, config, tensors, &plans)?;
+    let mut text = Vec::new();
+    print(&mut text, &report, &plans, false)?;
+    Ok(String::from_utf8(text)?)
 }
 
 fn report(
     path: String,
-    checkpoint: &Checkpoint,
+    Sources { checkpoint, loras }: Sources<'_>,
     config: &Config,
     tensors: &Resolved,
     plans: &Plans,
@@ -213,7 +217,14 @@ fn report(
         format: checkpoint.format(),
         quantization: groups::quantization(tensors),
         groups: groups::groups(tensors),
-        loras: Vec::new(),
+        loras: loras
+            .iter()
+            .map(|lora| LoraRow {
+                path: lora.path().display().to_string(),
+                weight: lora.weight(),
+                tensors: lora.checkpoint().names().count(),
+            })
+            .collect(),
         config: Sizes {
             dim: config.dim,
             hidden_dim: config.hidden_dim,
@@ -251,8 +262,7 @@ fn report(
     })
 }
 
-fn print(report: &Report, plans: &Plans, all: bool) -> std::io::Result<()> {
-    let mut out = output::stdout();
+fn print(out: &mut impl Write, report: &Report, plans: &Plans, all: bool) -> std::io::Result<()> {
     let sizes = &report.config;
     writeln!(out, "{}", report.path)?;
     writeln!(out, "  format           {}", report.format)?;

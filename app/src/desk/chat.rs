@@ -132,8 +132,10 @@ impl OpenChat {
         if !self.draft.is_empty() {
             settings[DRAFT] = self.draft.as_str().into();
         }
-        if !self.edits.is_empty() {
-            settings[EDITS] = serde_json::to_value(&self.edits).unwrap_or_default();
+        // An undo brings those of deleted messages back as long as the program runs.
+        let edits: BTreeMap<_, _> = self.edits.iter().filter(|(node, _)| self.tree.node(**node).is_some()).collect();
+        if !edits.is_empty() {
+            settings[EDITS] = serde_json::to_value(edits).unwrap_or_default();
         }
         let updated_ms = now_ms();
         let head = ChatHead { title: self.title.clone(), created_ms: self.created_ms, updated_ms, settings };

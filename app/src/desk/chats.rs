@@ -22,7 +22,12 @@ impl Desk {
     fn turn_to(&mut self, chat: OpenChat) {
         self.stop();
         self.settle();
-        let left = std::mem::replace(&mut self.chat, chat);
+        let mut left = std::mem::replace(&mut self.chat, chat);
+        let deleted = std::mem::take(&mut left.undo);
+        if !deleted.is_empty() {
+            self.deleted.insert(left.id, deleted);
+        }
+        self.chat.undo = self.deleted.remove(&self.chat.id).unwrap_or_default();
         if !left.is_saved(self.saver.saved()) {
             self.parked.push(left);
         }
@@ -104,6 +109,7 @@ impl Desk {
         }
         self.saver.save(vec![Change::DeleteChat(id)]);
         self.parked.retain(|chat| chat.id != id);
+        self.deleted.remove(&id);
         self.chats.retain(|chat| chat.id != id);
     }
 

@@ -31,6 +31,8 @@ pub struct Facts {
     pub warnings: Vec<String>,
     /// What it would take on the chosen kind of device.
     pub plan: MemoryPlan,
+    /// All of it, as `guanaco inspect` prints it.
+    pub details: String,
 }
 
 /// What was asked last, and what was said last.
@@ -66,6 +68,7 @@ fn facts(choice: &ModelChoice, profile: Profile) -> anyhow::Result<Facts> {
         has_tokenizer: files.tokenizer.is_some(),
         warnings: config.warnings.clone(),
         plan: memory_plan(config, &files.tensors, &options, profile),
+        details: crate::cli::inspect::text(&files, &options)?,
     })
 }
 

@@ -18,7 +18,7 @@ mod preview;
 pub mod settings;
 pub mod tokens;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -43,7 +43,7 @@ use self::settings::{ModelChoice, WindowSettings};
 use self::tokens::Token;
 use crate::hub::Cache;
 use crate::store::{Change, ChatId, ChatSummary, Saver, Store, StoreError};
-use crate::tree::NodeId;
+use crate::tree::{NodeId, Removed};
 use crate::worker::{self, Command, Event, LoadSpec, Worker};
 
 /// The most time of one submit while a window is drawn by the same GPU: less than a frame at 60 Hz.
@@ -102,6 +102,8 @@ pub struct Desk {
     pub chat: OpenChat,
     /// Chats that were left before all of them was on disk, where the store does not know them yet as they are.
     parked: Vec<OpenChat>,
+    /// What can be brought back in chats that were left.
+    deleted: HashMap<ChatId, Vec<Removed>>,
     /// When settings or a draft were handed to the saver last.
     kept_at: Option<Instant>,
     answering: Option<Answering>,
@@ -173,6 +175,7 @@ impl Desk {
             model: ModelState::None,
             device: None,
             parked: Vec::new(),
+            deleted: HashMap::new(),
             kept_at: None,
             answering: None,
             last_tokens: None,
@@ -356,9 +359,9 @@ impl Desk {
         self.keep("window", &self.window);
     }
 
-    /// Takes the open chat's settings for all chats to come.
+    /// Takes the open chat's settings for all chats to come ([`ChatSettings::for_new_chats`]).
     pub fn keep_as_default(&self) {
-        self.keep("new-chat", &self.chat.settings);
+        self.keep("new-chat", &self.chat.settings.for_new_chats());
     }
 
     fn keep(&self, key: &str, value: &impl Serialize) {

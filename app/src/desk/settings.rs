@@ -67,6 +67,12 @@ impl Default for ChatSettings {
 }
 
 impl ChatSettings {
+    /// What of them is meant for other chats, too: not who plays in this one, and not what is known in it.
+    pub fn for_new_chats(&self) -> Self {
+        let system = System { keywords: self.system.keywords, ..System::default() };
+        Self { system, characters: Vec::new(), speaker: None, ..self.clone() }
+    }
+
     /// What `{{user}}` stands for.
     pub fn user(&self) -> &str {
         if !self.user_name.trim().is_empty() {

@@ -11,8 +11,8 @@ use guanaco_engine::session::Chances;
 use guanaco_engine::tokenizer::{DetokenizeStream, Tokenizer};
 use serde::{Deserialize, Serialize};
 
-/// The likeliest tokens that are kept of each place.
-pub const ALTERNATIVES: usize = 10;
+/// The likeliest tokens that are kept of each place: the one that was chosen, which is mostly among them, and ten others.
+pub const ALTERNATIVES: usize = 11;
 
 /// The most bytes that a kept record inflates to.
 const MOST_BYTES: u64 = 64 << 20;

@@ -29,6 +29,8 @@ use crate::store::Store;
 
 /// How long the window stays to save what is left when it is closed.
 const LAST_SAVE: Duration = Duration::from_secs(5);
+/// The least width, in points, in which the prompt's panel stands beside the chat.
+const LEAST_BESIDE: f32 = 640.0;
 
 /// The window.
 pub struct App {
@@ -58,6 +60,10 @@ struct Open {
     dialogs: Dialogs,
     news: Vec<News>,
     tabs: Tabs,
+    /// The window is wide enough for the prompt's panel beside the chat.
+    has_room: bool,
+    /// Where it is not: the panel is shown in the chat's place.
+    panel_alone: bool,
 }
 
 impl App {
@@ -159,6 +165,8 @@ fn open(ctx: &egui::Context, folder: &std::path::Path, start: &Start) -> Inner {
                 dialogs: Dialogs::default(),
                 news: Vec::new(),
                 tabs: Tabs::default(),
+                has_room: true,
+                panel_alone: false,
             }))
         }
         Err(error) => Inner::Closed(error.into()),
@@ -206,19 +214,23 @@ impl Open {
         let before = self.page;
         self.tabs.follow(ui.ctx());
         self.keys(ui.ctx());
-        let narrow = ui.available_width() < 700.0;
+        let width = ui.available_width();
+        let narrow = width < 700.0;
         Panel::left("nav").default_size(if narrow { 150.0 } else { 210.0 }).show(ui, |ui| {
             self.nav.ui(ui, &mut self.desk, t, &mut self.page);
         });
         name_edge(ui, "nav", t);
         Panel::top("status").show(ui, |ui| self.status(ui, t));
-        if self.page == Page::Chat && self.desk.window.prompt_panel {
+        self.has_room = width >= LEAST_BESIDE;
+        let panel = self.page == Page::Chat && self.shows_panel();
+        if panel && self.has_room {
             Panel::right("builder").default_size(if narrow { 200.0 } else { 320.0 }).show(ui, |ui| {
                 self.builder.ui(ui, &mut self.desk, t);
             });
             name_edge(ui, "builder", t);
         }
         egui::CentralPanel::default().show(ui, |ui| match self.page {
+            Page::Chat if panel && !self.has_room => self.builder.ui(ui, &mut self.desk, t),
             Page::Chat => self.chat.ui(ui, &mut self.desk, t),
             Page::Library => {
                 if self.library.ui(ui, &mut self.desk, t) {
@@ -241,6 +253,26 @@ impl Open {
         }
     }
 
+    /// Whether the prompt's panel is shown on the chat's page.
+    fn shows_panel(&self) -> bool {
+        if self.has_room { self.desk.window.prompt_panel } else { self.panel_alone }
+    }
+
+    /// Shows or hides the prompt's panel; beside the chat at the next start, too.
+    fn toggle_panel(&mut self) {
+        if self.has_room {
+            self.desk.window.prompt_panel = !self.desk.window.prompt_panel;
+            self.desk.save_window();
+        } else {
+            self.panel_alone = !self.panel_alone;
+        }
+    }
+
+    fn search(&mut self) {
+        self.chat.open_search();
+        self.page = Page::Chat;
+    }
+
     fn keys(&mut self, ctx: &egui::Context) {
         let command = |key| KeyboardShortcut::new(Modifiers::COMMAND, key);
         let pressed = |key| ctx.input_mut(|input| input.consume_shortcut(&command(key)));
@@ -254,12 +286,10 @@ impl Open {
             self.page = Page::Chat;
         }
         if pressed(Key::F) {
-            self.chat.open_search();
-            self.page = Page::Chat;
+            self.search();
         }
         if pressed(Key::P) {
-            self.desk.window.prompt_panel = !self.desk.window.prompt_panel;
-            self.desk.save_window();
+            self.toggle_panel();
         }
         // With something typed, these keys are the field's.
         if self.page == Page::Chat && self.desk.chat.draft.is_empty() {

@@ -50,7 +50,13 @@ impl ModelsView {
             ui.separator();
             self.loras(ui, desk, t);
             ui.separator();
-            load(ui, desk, facts.is_some_and(|facts| facts.is_ok()), t);
+            load(ui, desk, facts.as_ref().is_some_and(|facts| facts.is_ok()), t);
+            if let Some(Ok(facts)) = &facts {
+                ui.add_space(6.0);
+                egui::CollapsingHeader::new(t.get("model-details")).show(ui, |ui| {
+                    ScrollArea::horizontal().show(ui, |ui| ui.monospace(&facts.details));
+                });
+            }
         });
     }
 

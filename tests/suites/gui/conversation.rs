@@ -24,6 +24,10 @@ pub(crate) fn undo() -> Outcome {
         hands.click_last("Delete this message and what follows it")?;
         ensure!(hands.path().len() == left, "{left}: {:?}", hands.path());
     }
+    // Also when one was away.
+    hands.click("➕ New chat")?;
+    ensure!(!hands.sees("↩ Undo"));
+    hands.click("One")?;
     hands.click("↩ Undo")?;
     ensure!(hands.path().len() == 2);
     // By the key, too, while nothing is typed; once something is, the key is the field's.
@@ -235,7 +239,9 @@ pub(crate) fn sources() -> Outcome {
     ensure!(hands.sees(&format!("{} message", info.n_dropped)));
     // Gone with its text.
     hands.click("Knowledge")?;
+    let title = hands.desk().chat.settings.system.sources[0].title.clone();
     hands.click_last("Delete")?;
+    hands.click(&format!("Delete the source “{title}”"))?;
     ensure!(hands.desk().chat.settings.system.sources.is_empty());
     Ok(())
 }

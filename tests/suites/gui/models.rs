@@ -29,10 +29,14 @@ fn plan(hands: &mut Hands) -> anyhow::Result<u64> {
 
 /// Context, int8 and RoPE move the plan before anything is loaded; then it is loaded so.
 pub(crate) fn settings() -> Outcome {
-    let mut hands = Hands::new()?;
+    // Tall enough for all of the page.
+    let mut hands = Hands::open(tempfile::tempdir()?, [1180.0, 1400.0])?;
     hands.page(Key::Num3);
     let first = plan(&mut hands)?;
     ensure!(hands.sees("tiny-guanaco") && hands.sees("Memory that the model takes"));
+    ensure!(!hands.sees("RMSNorm"));
+    hands.click("All that the files say")?;
+    ensure!(hands.sees("RMSNorm          eps") && hands.sees("the embedding is lm_head too"), "{:?}", hands.labels());
     hands.slide("Context", Key::ArrowLeft, 3)?;
     ensure!(plan(&mut hands)? < first, "by the slider");
     hands.number("Context", 512)?;

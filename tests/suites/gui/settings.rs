@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
 use eframe::egui::Key;
+use egui_kittest::kittest::NodeT as _;
 use guanaco_tests::{Outcome, workspace};
 
 use super::hands::Hands;
@@ -90,4 +91,61 @@ fn texts(tag: &str) -> anyhow::Result<BTreeMap<String, String>> {
     }
     ensure!(texts.len() > 100, "only {} texts of {tag}", texts.len());
     Ok(texts)
+}
+
+/// A small window: the message field has room, and the prompt's panel takes the chat's place when it is asked for.
+pub(crate) fn narrow() -> Outcome {
+    let mut hands = Hands::open(tempfile::tempdir()?, [430.0, 600.0])?;
+    let width = |hands: &Hands, label: &str| {
+        hands
+            .nodes()
+            .find(|node| node.accesskit_node().label().as_deref() == Some(label))
+            .map(|node| node.rect().width())
+    };
+    let field = width(&hands, "Message").context("the message field")?;
+    ensure!(field > 100.0 && !hands.sees("Sampling"), "{field} points to type in; {:?}", hands.labels());
+    hands.click("Show or hide the prompt")?;
+    ensure!(hands.sees("Sampling") && width(&hands, "Message").is_none(), "{:?}", hands.labels());
+    hands.click("Show or hide the prompt")?;
+    hands.say("Hello!")?;
+    hands.click("Find in this chat")?;
+    ensure!(hands.focused().as_deref() == Some("Search this chat"), "{:?}", hands.focused());
+    // In a wide one it is beside the chat, as it was set.
+    let mut hands = hands.restart()?;
+    ensure!(hands.sees("Sampling") && width(&hands, "Message").is_some_and(|field| field > 300.0));
+    hands.click("Show or hide the prompt")?;
+    let hands = hands.restart()?;
+    ensure!(!hands.sees("Sampling"));
+    Ok(())
+}
+
+/// Sampling and keywords go into new chats; characters, knowledge and sources do not.
+pub(crate) fn new_chats() -> Outcome {
+    let mut hands = Hands::new()?;
+    hands.click("Chat with Zorina")?;
+    hands.click("Knowledge")?;
+    hands.fill("System knowledge", "The tower of Medora is 87 metres high.")?;
+    hands.click("➕ Add source")?;
+    hands.click("SFW")?;
+    hands.desk().chat.settings.max_new_tokens = 17;
+    // What was pasted is not gone with one click.
+    hands.click_last("Delete")?;
+    ensure!(hands.desk().chat.settings.system.sources.len() == 1);
+    hands.click("Delete the source “Source 1”")?;
+    ensure!(hands.desk().chat.settings.system.sources.is_empty());
+    hands.click("➕ Add source")?;
+    hands.click("Sampling")?;
+    hands.click("Use for new chats")?;
+    hands.click("➕ New chat")?;
+    let settings = hands.desk().chat.settings.clone();
+    ensure!(settings.characters.is_empty() && settings.system.knowledge.is_empty(), "{settings:?}");
+    ensure!(settings.system.sources.is_empty() && settings.system.keywords.sfw && settings.max_new_tokens == 17);
+    // Who has no greeting leaves the chat empty, and is not alone for that.
+    hands.click("Chat with Zorina")?;
+    let ava = hands.desk().add_character(guanaco::cards::Card::from_traits("Ava", &["Home: Rome"]), None);
+    hands.click("👥  Library")?;
+    hands.click("Ava")?;
+    hands.click("Add to chat")?;
+    ensure!(hands.desk().chat.settings.characters.len() == 2 && hands.desk().chat.settings.characters[1] == ava);
+    Ok(())
 }

@@ -38,12 +38,13 @@ pub struct Plan {
     pub fixed: bool,
 }
 
-/// The suite: llama-bench's pp and tg, and decoding from a long context.
-const SUITE: [Test; 5] = [
+/// The suite: llama-bench's pp and tg, and decoding from longer contexts.
+const SUITE: [Test; 6] = [
     Test { prompt: 128, new: 0, times_prompt: true },
     Test { prompt: 512, new: 0, times_prompt: true },
     Test { prompt: 2048, new: 0, times_prompt: true },
     Test { prompt: 1, new: 128, times_prompt: false },
+    Test { prompt: 512, new: 128, times_prompt: false },
     Test { prompt: 4096, new: 128, times_prompt: false },
 ];
 
@@ -178,17 +179,17 @@ mod tests {
     fn the_suite_leaves_out_what_the_context_does_not_hold_and_says_why() {
         let names = |plan: &Plan| plan.tests.iter().map(Test::name).collect::<Vec<_>>();
         let all = plan(None, None, None, 8192).unwrap();
-        assert_eq!(names(&all), ["pp128", "pp512", "pp2048", "tg128", "tg128@4096"]);
+        assert_eq!(names(&all), ["pp128", "pp512", "pp2048", "tg128", "tg128@512", "tg128@4096"]);
         assert_eq!((all.context, all.left_out.len()), (4225, 0));
         let llama = plan(None, None, None, 2048).unwrap();
-        assert_eq!(names(&llama), ["pp128", "pp512", "pp2048", "tg128"]);
+        assert_eq!(names(&llama), ["pp128", "pp512", "pp2048", "tg128", "tg128@512"]);
         assert_eq!(llama.context, 2048);
         let why = "it needs a context of 4225, there are 2048 (the model's)".to_owned();
         assert_eq!(llama.left_out, [LeftOut { name: "tg128@4096".to_owned(), why }]);
         let small = plan(None, None, None, 1024).unwrap();
-        assert_eq!((names(&small), small.context), (vec!["pp128".into(), "pp512".into(), "tg128".into()], 513));
+        assert_eq!((names(&small).join(" "), small.context), ("pp128 pp512 tg128 tg128@512".into(), 641));
         let asked = plan(None, None, Some(600), 8192).unwrap();
-        assert_eq!((asked.context, asked.left_out.len()), (600, 2));
+        assert_eq!((asked.context, asked.left_out.len()), (600, 3));
         assert!(asked.left_out[0].why.contains("(--context)"), "{asked:?}");
     }
 
@@ -196,9 +197,9 @@ mod tests {
     fn without_memory_the_longest_context_goes_first() {
         let mut suite = plan(None, None, None, 8192).unwrap();
         assert!(suite.shrink());
-        assert_eq!((suite.tests.len(), suite.context, suite.left_out.len()), (4, 2049, 1));
+        assert_eq!((suite.tests.len(), suite.context, suite.left_out.len()), (5, 2049, 1));
         assert!(suite.left_out[0].why.contains("no memory for a context of 4225"), "{suite:?}");
-        assert!(suite.shrink() && suite.shrink() && suite.shrink());
+        assert!(suite.shrink() && suite.shrink() && suite.shrink() && suite.shrink());
         assert_eq!((suite.tests.len(), suite.context), (1, 129));
         assert!(!suite.shrink());
         assert!(!plan(None, None, Some(2048), 8192).unwrap().shrink(), "the context was asked for");

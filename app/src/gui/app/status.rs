@@ -5,8 +5,9 @@ use eframe::egui::{self, Ui};
 use super::Open;
 use crate::desk::News;
 use crate::desk::model::ModelState;
+use crate::gui::page::Page;
 use crate::gui::text::Texts;
-use crate::gui::widgets::{icon_button, small, warning};
+use crate::gui::widgets::{icon_button, named, small, warning};
 
 impl Open {
     /// The model, in a line; and what must be told.
@@ -39,6 +40,14 @@ impl Open {
                     }
                 }
                 ModelState::Failed(reason) => drop(warning(ui, reason)),
+            }
+            if self.page == Page::Chat {
+                if named(ui.selectable_label(self.shows_panel(), "☰"), t.get("prompt-panel")).clicked() {
+                    self.toggle_panel();
+                }
+                if icon_button(ui, "🔍", t.get("chat-search-open")).clicked() {
+                    self.search();
+                }
             }
             if self.desk.can_undo() && ui.button(format!("↩ {}", t.get("common-undo"))).clicked() {
                 self.desk.undo();

@@ -97,7 +97,12 @@ impl SystemView {
             if icon_button(ui, icon, t.get(key)).clicked() {
                 self.open = if self.open == Some(index) { None } else { Some(index) };
             }
-            remove = icon_button(ui, "🗑", t.get("common-delete")).clicked();
+            // Its text may be nowhere else.
+            let menu = ui.menu_button("🗑", |ui| {
+                let words = [("title", source.title.as_str().into())];
+                remove = ui.button(t.with("prompt-source-delete", &words)).clicked();
+            });
+            named(menu.response, t.get("common-delete"));
         });
         if self.open == Some(index) {
             ui.horizontal(|ui| {

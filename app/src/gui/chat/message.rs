@@ -117,9 +117,13 @@ impl Message {
                     if icon_button(ui, "🔄", t.get("chat-regenerate")).clicked() {
                         act = Some(Act::Regenerate);
                     }
-                    if icon_button(ui, "⏩", t.get("chat-continue")).clicked() {
-                        act = Some(Act::GoOn);
-                    }
+                    // Its end would grow behind the field, and be missing in what is applied.
+                    let edited = desk.chat.edits.contains_key(&id);
+                    ui.add_enabled_ui(!busy && !edited, |ui| {
+                        if icon_button(ui, "⏩", t.get("chat-continue")).clicked() {
+                            act = Some(Act::GoOn);
+                        }
+                    });
                 }
                 let edit = icon_button(ui, "✏", t.get("chat-edit"));
                 if self.again(id, Button::Edit, &edit) {

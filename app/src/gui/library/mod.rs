@@ -160,7 +160,9 @@ fn actions(ui: &mut Ui, desk: &mut Desk, t: &Texts, character: &Character) -> bo
         if ui.button(t.get("library-remove-from-chat")).clicked() {
             desk.dismiss(id);
         }
-    } else if !desk.chat.is_empty() && ui.button(t.get("library-add-to-chat")).clicked() {
+    } else if !(desk.chat.is_empty() && desk.chat.settings.characters.is_empty())
+        && ui.button(t.get("library-add-to-chat")).clicked()
+    {
         desk.play(id);
         go = true;
     }
