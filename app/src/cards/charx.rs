@@ -197,7 +197,7 @@ impl Card {
 
 /// How an asset is written where room is short. What deflates to nearly nothing would be refused when it is read again.
 fn method(bytes: &[u8]) -> CompressionMethod {
-    let mut packed = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+    let mut packed = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
     let packed = packed.write_all(bytes).and_then(|()| packed.finish());
     let holds = |packed: Vec<u8>| bytes.len() as u64 <= packed.len() as u64 * limits::ZIP_RATIO / 2;
     if packed.is_ok_and(holds) { CompressionMethod::Deflated } else { CompressionMethod::Stored }
@@ -207,7 +207,11 @@ fn method(bytes: &[u8]) -> CompressionMethod {
 fn archive(json: &str, assets: &[Asset], method: fn(&[u8]) -> CompressionMethod) -> Result<Vec<u8>, CardError> {
     let failed = |error: String| Named("card.charx").damaged("CHARX", "to be written", error);
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
-    let options = |method| SimpleFileOptions::default().compression_method(method);
+    let options = |method| {
+        // Fast: a person waits. What is stored takes no level.
+        let level = (method == CompressionMethod::Deflated).then_some(1);
+        SimpleFileOptions::default().compression_method(method).compression_level(level)
+    };
     // What is stored has no ratio to be refused for.
     let small = json.len() as u64 <= limits::ZIP_SMALL;
     let of_card = if small { CompressionMethod::Deflated } else { CompressionMethod::Stored };

@@ -252,7 +252,7 @@ fn portraits() -> Outcome {
     // What fits only deflated is written so, but for what would look like a bomb.
     let mut random = Random(3);
     // Longer than what deflate looks back.
-    let noise: Vec<u8> = (0..1 << 20).map(|_| random.below(4) as u8).collect::<Vec<_>>().repeat(70);
+    let noise: Vec<u8> = (0..1 << 20).map(|_| random.below(64) as u8).collect::<Vec<_>>().repeat(70);
     let large = [Asset { path: "a.wav".into(), bytes: noise }, Asset { path: "b".into(), bytes: vec![0; 8 << 20] }];
     ensure!(Card::read(&Card::new("Ava").to_charx(&large)?, "a.charx")?.assets == large);
     // Bytes that are no picture are nobody's portrait.
