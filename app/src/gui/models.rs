@@ -117,7 +117,7 @@ impl ModelsView {
             let label = ui.label(t.get("model-path"));
             let field = TextEdit::singleline(&mut self.path)
                 .hint_text(t.get("model-path-hint"))
-                .desired_width(ui.available_width() - 90.0);
+                .desired_width((ui.available_width() - 90.0).max(80.0));
             let field = ui.add(field).labelled_by(label.id);
             let enter = field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
             let typed = self.path.trim();
@@ -165,7 +165,7 @@ impl ModelsView {
             let button = format!("➕ {}", t.get("model-lora-add"));
             let field = TextEdit::singleline(&mut self.lora)
                 .hint_text(t.get("model-path-hint"))
-                .desired_width((ui.available_width() - 140.0).max(80.0));
+                .desired_width((ui.available_width() - 170.0).max(80.0));
             let enter = ui.add(field).labelled_by(label.id).lost_focus()
                 && ui.input(|input| input.key_pressed(egui::Key::Enter));
             let typed = self.lora.trim();

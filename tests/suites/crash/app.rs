@@ -27,7 +27,7 @@ pub(crate) const CHILD: &str = "GUANACO_CRASH_APP";
 const ROUNDS: &str = "GUANACO_CRASH_ROUNDS";
 /// Without that.
 const MANY: u64 = 200;
-const FAILURES: u64 = 100;
+const FAILURES: u64 = 60;
 /// As much of an answer that streams may be lost.
 const AT_MOST: Duration = Duration::from_secs(1);
 /// Longer than a start takes on a busy machine.
@@ -119,7 +119,7 @@ pub(crate) fn child(folder: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// The Nth call that writes fails, a hundred times, while it chats; every second time half of a write is left behind. Every twentieth time
+/// The Nth call that writes fails, again and again, while it chats; every second time half of a write is left behind. Every twentieth time
 /// the disk fails for good, and the app begins again with what is on it.
 pub(crate) fn failing() -> Outcome {
     let started = Instant::now();
