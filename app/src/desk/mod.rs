@@ -359,7 +359,7 @@ impl Desk {
         self.keep("window", &self.window);
     }
 
-    /// Takes the open chat's settings for all chats to come ([`ChatSettings::for_new_chats`]).
+    /// Takes the open chat's settings for all chats to come ([`settings::ChatSettings::for_new_chats`]).
     pub fn keep_as_default(&self) {
         self.keep("new-chat", &self.chat.settings.for_new_chats());
     }
