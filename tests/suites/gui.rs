@@ -41,7 +41,7 @@ type Run = fn() -> Outcome;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
-    let cases: [(&str, Run); 45] = [
+    let cases: [(&str, Run); 46] = [
         ("a message is typed, sent and answered", say),
         ("enter sends, shift and enter breaks the line", enter),
         ("an answer is made again, and swiped at any turn", swipe),
@@ -60,6 +60,7 @@ fn main() -> ExitCode {
         ("chats are opened, renamed, searched and deleted", chats::list),
         ("what was typed and set is there when one comes back", chats::left),
         ("a chat is taken away as a file, and comes back", chats::export),
+        ("a chat comes with its characters", chats::with_characters),
         ("what is dropped goes where it belongs", dropping::run),
         ("what the model's settings cost is shown, and loaded", models::settings),
         ("another model with a LoRA under an open chat", models::another),

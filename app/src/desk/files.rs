@@ -5,10 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tempfile::NamedTempFile;
 
 use super::{Desk, News};
-use crate::store::{ChatId, export, sillytavern};
+use crate::cards::Card;
+use crate::store::export::Imported;
+use crate::store::{ChatHead, ChatId, export, sillytavern};
 use crate::tree::Tree;
 
 /// What a chat is written as.
@@ -34,6 +38,17 @@ impl ChatFile {
             Self::Text => "txt",
         }
     }
+}
+
+/// The field of a chat's file that has the cards of those who play in it.
+const CARDS: &str = "cards";
+
+/// A character that goes with a chat.
+#[derive(Serialize, Deserialize)]
+struct CardCopy {
+    /// As the chat's settings name it.
+    id: u64,
+    card: Value,
 }
 
 /// Whether the file at `path` is a chat of this program's, though it may be damaged: [`Desk::import_chat`] says how.
@@ -77,7 +92,7 @@ impl Desk {
             // What was said last may still be on its way to the store.
             ensure!(self.flush(Duration::from_secs(5)), self.not_saved());
             match kind {
-                ChatFile::Json => self.store.export(id)?,
+                ChatFile::Json => self.store.export(id, |head| self.cards_of(head))?,
                 ChatFile::Markdown | ChatFile::Text => {
                     let chat = self.store.chat(id)?;
                     words(&chat.head.title, &chat.tree)
@@ -85,6 +100,37 @@ impl Desk {
             }
         };
         write(path, text.as_bytes(), existing)
+    }
+
+    /// The cards of those who play in a chat, so that they go with it to where the library has none of them. Without pictures.
+    fn cards_of(&self, head: &ChatHead) -> Map<String, Value> {
+        let ids = head.settings.get("characters").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let playing = ids.iter().filter_map(|id| self.character(id.as_u64()?));
+        let cards: Vec<_> =
+            playing.map(|who| CardCopy { id: who.id, card: Value::Object(who.card.raw().clone()) }).collect();
+        match serde_json::to_value(&cards) {
+            Ok(copies) if !cards.is_empty() => Map::from_iter([(CARDS.to_owned(), copies)]),
+            _ => Map::new(),
+        }
+    }
+
+    /// Takes those into the library who came with a chat and are not there.
+    fn adopt(&mut self, imported: &mut Imported) {
+        let Some(cards) = imported.extra.remove(CARDS) else { return };
+        let Ok(copies) = serde_json::from_value::<Vec<CardCopy>>(cards.clone()) else {
+            // Somebody else's field of that name.
+            imported.extra.insert(CARDS.to_owned(), cards);
+            return;
+        };
+        for CardCopy { id, card } in copies {
+            if self.character(id).is_some() {
+                continue;
+            }
+            match Card::from_json(&card.to_string()) {
+                Ok(card) => self.adopt_character(id, card),
+                Err(error) => imported.notes.push(format!("a character of the chat was left out: {error}")),
+            }
+        }
     }
 
     pub(super) fn not_saved(&self) -> String {
@@ -109,7 +155,8 @@ impl Desk {
         let text = export::read(path).with_context(context)?;
         let lines = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("jsonl"));
         let imported = if lines { sillytavern::from_jsonl(&text) } else { export::from_json(&text) };
-        let imported = imported.with_context(context)?;
+        let mut imported = imported.with_context(context)?;
+        self.adopt(&mut imported);
         let id = self.store.new_chat_id();
         self.saver.save(imported.changes(id));
         self.news.extend(imported.notes.into_iter().map(News::Warning));

@@ -121,16 +121,24 @@ impl Desk {
         let mut read = Card::read(&bytes, &name)?;
         let files = read.take_files();
         self.news.extend(read.warnings.into_iter().map(News::Warning));
-        Ok(self.add(read.card, read.portrait, files))
+        let id = self.store.new_character_id();
+        self.add(id, read.card, read.portrait, files);
+        Ok(id)
     }
 
     /// Adds a character to the library; returns its id.
     pub fn add_character(&mut self, card: Card, portrait: Option<Vec<u8>>) -> u64 {
-        self.add(card, portrait, Vec::new())
+        let id = self.store.new_character_id();
+        self.add(id, card, portrait, Vec::new());
+        id
     }
 
-    fn add(&mut self, card: Card, portrait: Option<Vec<u8>>, files: Vec<Asset>) -> u64 {
-        let id = self.store.new_character_id();
+    /// Adds a character under the id that a chat has for it.
+    pub(super) fn adopt_character(&mut self, id: u64, card: Card) {
+        self.add(id, card, None, Vec::new());
+    }
+
+    fn add(&mut self, id: u64, card: Card, portrait: Option<Vec<u8>>, files: Vec<Asset>) {
         let (portrait, n_files) = (portrait.map(Arc::from), files.len());
         self.characters.push(Character { id, card: Arc::new(card), portrait, n_files });
         self.character_changed(id, true);
@@ -140,7 +148,6 @@ impl Desk {
             changes.push(Change::Files(id, files.into_iter().map(|asset| (asset.path, asset.bytes)).collect()));
         }
         self.saver.save(changes);
-        id
     }
 
     /// Puts a character that the embedded model can play into a library that never had one. Once it is deleted it stays so.

@@ -133,13 +133,15 @@ struct Tokens {
 }
 
 impl Store {
-    /// The chat `id` as JSON, with all branches, settings and unknown fields: [`from_json`] makes the same chat of it.
+    /// The chat `id` as JSON, with all branches, settings and unknown fields, and with what `more` adds to these: [`from_json`] makes the
+    /// same chat of it.
     ///
     /// # Errors
     /// As [`Store::chat`].
-    pub fn export(&self, id: ChatId) -> Result<String, StoreError> {
-        let (extra, mut tokens) = (self.chat_extra(id)?, self.all_tokens(id)?);
+    pub fn export(&self, id: ChatId, more: impl FnOnce(&ChatHead) -> Map<String, Value>) -> Result<String, StoreError> {
+        let (mut extra, mut tokens) = (self.chat_extra(id)?, self.all_tokens(id)?);
         let Chat { head, tree } = self.chat(id)?;
+        extra.extend(more(&head));
         // A message may have gone between the two.
         tokens.retain(|(node, _)| tree.node(*node).is_some());
         json(&head, &extra, &tree, &tokens)

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use eframe::egui::{Key, Modifiers};
+use guanaco::desk::files::{ChatFile, Existing};
 use guanaco::desk::{Desk, News};
 use guanaco_tests::Outcome;
 
@@ -150,6 +151,32 @@ fn edits(mut hands: Hands) -> Outcome {
 /// Whether the prompt that is shown has `words`.
 fn says(desk: &Desk, words: &str) -> bool {
     desk.preview().is_some_and(|shown| shown.prompt.as_ref().is_ok_and(|prompt| prompt.text.contains(words)))
+}
+
+/// A chat comes with those who play in it to where nobody knows them, and once only.
+pub(crate) fn with_characters() -> Outcome {
+    let mut hands = Hands::new()?;
+    hands.click("Chat with Zorina")?;
+    hands.brief();
+    hands.say("Where do you live?")?;
+    let (id, chat) = (hands.desk().chat.settings.characters[0], hands.desk().chat.id);
+    let card = hands.desk().character(id).context("Zorina")?.card.clone();
+    let path = hands.folder().join("with.json");
+    hands.desk().export_chat(chat, ChatFile::Json, ("You", "Guanaco"), &path, Existing::Replace)?;
+    let mut other = Hands::new()?;
+    let own = other.desk().characters.iter().find(|who| who.card.name() == "Zorina").context("her own")?.id;
+    other.desk().delete_character(own);
+    for _ in 0..2 {
+        other.drop_files(&[&path]);
+        ensure!(other.news().is_empty() && other.path().len() == 2, "{:?}", other.news());
+        ensure!(other.desk().chat.settings.characters == [id] && other.desk().characters.len() == 1);
+        ensure!(other.desk().character(id).is_some_and(|who| who.card == card));
+    }
+    let mut other = other.restart()?;
+    ensure!(other.desk().character(id).is_some_and(|who| who.card == card), "{:?}", other.desk().characters);
+    let brought = other.desk().chats.iter().filter(|chat| chat.title == "Zorina").count();
+    ensure!(brought == 2, "{:?}", other.desk().chats);
+    Ok(())
 }
 
 /// Each kind of file by the chat's menu; the JSON comes back when it is dropped on the window.
