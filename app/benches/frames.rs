@@ -46,6 +46,7 @@ fn main() -> anyhow::Result<()> {
     wait(&mut window, |app| {
         app.desk().is_some_and(|desk| desk.answering().is_none_or(|answering| answering.n_tokens > 0))
     });
+    // Between frames a window rests, and the answer goes on.
     row("100 messages, while an answer is made", &mut window, 200, |_, _| std::thread::sleep(Duration::from_millis(4)));
     Ok(())
 }
@@ -68,6 +69,7 @@ fn wait(window: &mut Harness<'static, App>, done: impl Fn(&mut App) -> bool) {
     let start = Instant::now();
     while !done(window.state_mut()) && start.elapsed() < Duration::from_secs(120) {
         window.step();
+        // The worker's core is not taken by looking.
         std::thread::sleep(Duration::from_millis(2));
     }
 }

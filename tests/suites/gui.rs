@@ -41,7 +41,7 @@ type Run = fn() -> Outcome;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
-    let cases: [(&str, Run); 46] = [
+    let cases: [(&str, Run); 48] = [
         ("a message is typed, sent and answered", say),
         ("enter sends, shift and enter breaks the line", enter),
         ("an answer is made again, and swiped at any turn", swipe),
@@ -85,6 +85,8 @@ fn main() -> ExitCode {
         ("lore is written by hand, works, and survives its card", library::lorebook),
         ("greetings are a list, and groups have their own", library::greetings),
         ("a card keeps the files that came with it", library::files),
+        ("characters are made by hand, and deleted", library::made),
+        ("what is set is in the prompt and on the answer", conversation::set),
         ("files are chosen in dialogs", library::dialogs),
         ("a damaged store is set aside, and a new one begun", library::damaged),
         ("pictures", pictures::run),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tempfile::NamedTempFile;
 
+use super::library::Character;
 use super::{Desk, News};
 use crate::cards::Card;
 use crate::store::export::Imported;
@@ -41,7 +42,7 @@ impl ChatFile {
 }
 
 /// The field of a chat's file that has the cards of those who play in it.
-const CARDS: &str = "cards";
+const CARDS: &str = "guanaco_cards";
 
 /// A character that goes with a chat.
 #[derive(Serialize, Deserialize)]
@@ -49,6 +50,12 @@ struct CardCopy {
     /// As the chat's settings name it.
     id: u64,
     card: Value,
+}
+
+/// Who plays in a chat, by id.
+fn playing(head: &ChatHead) -> impl Iterator<Item = u64> {
+    let ids = head.settings.get("characters").and_then(Value::as_array);
+    ids.into_iter().flatten().filter_map(Value::as_u64)
 }
 
 /// Whether the file at `path` is a chat of this program's, though it may be damaged: [`Desk::import_chat`] says how.
@@ -104,17 +111,15 @@ impl Desk {
 
     /// The cards of those who play in a chat, so that they go with it to where the library has none of them. Without pictures.
     fn cards_of(&self, head: &ChatHead) -> Map<String, Value> {
-        let ids = head.settings.get("characters").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let playing = ids.iter().filter_map(|id| self.character(id.as_u64()?));
-        let cards: Vec<_> =
-            playing.map(|who| CardCopy { id: who.id, card: Value::Object(who.card.raw().clone()) }).collect();
+        let copy = |who: &Character| CardCopy { id: who.id, card: Value::Object(who.card.raw().clone()) };
+        let cards: Vec<_> = playing(head).filter_map(|id| self.character(id)).map(copy).collect();
         match serde_json::to_value(&cards) {
             Ok(copies) if !cards.is_empty() => Map::from_iter([(CARDS.to_owned(), copies)]),
             _ => Map::new(),
         }
     }
 
-    /// Takes those into the library who came with a chat and are not there.
+    /// Takes those into the library who play in a chat, came with it, and are not there.
     fn adopt(&mut self, imported: &mut Imported) {
         let Some(cards) = imported.extra.remove(CARDS) else { return };
         let Ok(copies) = serde_json::from_value::<Vec<CardCopy>>(cards.clone()) else {
@@ -123,7 +128,7 @@ impl Desk {
             return;
         };
         for CardCopy { id, card } in copies {
-            if self.character(id).is_some() {
+            if self.character(id).is_some() || !playing(&imported.head).any(|playing| playing == id) {
                 continue;
             }
             match Card::from_json(&card.to_string()) {

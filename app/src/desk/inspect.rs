@@ -1,5 +1,7 @@
 //! What a model's files say of it and what it would take, found out while it is chosen: on a thread, the newest question only.
 
+use std::sync::Arc;
+
 use guanaco_engine::gpu::{MemoryPlan, Profile};
 use guanaco_engine::model::{LoadOptions, memory_plan};
 
@@ -32,7 +34,7 @@ pub struct Facts {
     /// What it would take on the chosen kind of device.
     pub plan: MemoryPlan,
     /// All of it, as `guanaco inspect` prints it.
-    pub details: String,
+    pub details: Arc<str>,
 }
 
 /// What was asked last, and what was said last.
@@ -68,7 +70,7 @@ fn facts(choice: &ModelChoice, profile: Profile) -> anyhow::Result<Facts> {
         has_tokenizer: files.tokenizer.is_some(),
         warnings: config.warnings.clone(),
         plan: memory_plan(config, &files.tensors, &options, profile),
-        details: crate::cli::inspect::text(&files, &options)?,
+        details: crate::cli::inspect::text(&files, &options)?.into(),
     })
 }
 

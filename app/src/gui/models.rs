@@ -54,7 +54,7 @@ impl ModelsView {
             if let Some(Ok(facts)) = &facts {
                 ui.add_space(6.0);
                 egui::CollapsingHeader::new(t.get("model-details")).show(ui, |ui| {
-                    ScrollArea::horizontal().show(ui, |ui| ui.monospace(&facts.details));
+                    ScrollArea::horizontal().show(ui, |ui| ui.monospace(&*facts.details));
                 });
             }
         });

@@ -413,6 +413,15 @@ fn in_time() -> Outcome {
         scan(json!({ "entries": entries, "scan_depth": 10_000, "recursive_scanning": true }), &messages, None)?;
     let keys = begun.elapsed();
     ensure!(keys.as_secs() < 15 && account.active.is_empty(), "{keys:?}");
+    // Every place begins like the key, and no place ends as a word does.
+    let whole: Vec<_> = (0..200)
+        .map(|n| json!({ "keys": ["!".repeat(30_000 - n)], "content": "x", "extensions": { "match_whole_words": true } }))
+        .collect();
+    let shout = "a".to_owned() + &"!".repeat(60_000) + "a";
+    let begun = Instant::now();
+    scan(json!({ "entries": whole }), &[&shout], None)?;
+    let words = begun.elapsed();
+    ensure!(words.as_secs() < 15, "{words:?}");
     // Every entry brings in the next.
     let entries: Vec<_> =
         (0..10_000).map(|n| json!({ "keys": [format!("k{n}.")], "content": format!("k{}.", n + 1) })).collect();

@@ -27,6 +27,7 @@ pub(crate) const CHILD: &str = "GUANACO_CRASH_APP";
 const ROUNDS: &str = "GUANACO_CRASH_ROUNDS";
 /// Without that.
 const MANY: u64 = 200;
+/// Writes that fail.
 const FAILURES: u64 = 60;
 /// As much of an answer that streams may be lost.
 const AT_MOST: Duration = Duration::from_secs(1);
@@ -63,6 +64,7 @@ impl Talk {
             self.asked += 1;
         }
         self.tell(tell)?;
+        // As often as a window looks; it is no wait for anything.
         std::thread::sleep(Duration::from_millis(2));
         Ok(())
     }

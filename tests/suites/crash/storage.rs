@@ -15,13 +15,13 @@ use super::writer::Dice;
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     /// Calls that write, so far.
-    pub(crate) calls: AtomicU64,
+    calls: AtomicU64,
     /// The first call that fails, from 1; 0 for none.
     from: AtomicU64,
     /// How many fail.
     count: AtomicU64,
     /// A failing write writes its first half.
-    pub(crate) torn: AtomicBool,
+    torn: AtomicBool,
     /// Nothing can grow.
     pub(crate) full: AtomicBool,
 }

@@ -291,3 +291,65 @@ pub(crate) fn offered() -> Outcome {
     ensure!(path.len() == 2 && path[1].name.as_deref() == Some("Zorina"), "{path:?}");
     Ok(())
 }
+
+/// How deep the history goes, the other keywords, a seed that stays, and what is copied.
+pub(crate) fn set() -> Outcome {
+    let mut hands = Hands::new()?;
+    hands.say("Who are you?")?;
+    let shown = |hands: &mut Hands| -> anyhow::Result<String> {
+        hands.steps(2);
+        hands.wait(|desk| desk.preview().is_some_and(|shown| shown.prompt.is_ok()))?;
+        let shown = hands.desk().preview().and_then(|shown| shown.prompt.as_ref().ok()).context("a prompt")?;
+        Ok(shown.text.clone())
+    };
+    // By its tokens.
+    hands.type_text("And now?")?;
+    ensure!(shown(&mut hands)?.contains("Who are you?"));
+    hands.click("Limit the history")?;
+    hands.number("History depth", 0)?;
+    hands.wait(|desk| {
+        let shown = desk.preview().and_then(|shown| shown.prompt.as_ref().ok());
+        shown.is_some_and(|prompt| !prompt.text.contains("Who are you?") && prompt.text.contains("And now?"))
+    })?;
+    ensure!(hands.sees("left out"), "{:?}", hands.labels());
+    hands.click("Limit the history")?;
+    hands.wait(|desk| {
+        desk.preview().and_then(|shown| shown.prompt.as_ref().ok()).is_some_and(|p| p.text.contains("Who are you?"))
+    })?;
+    // All of the prompt, and a message, to the byte.
+    let whole = shown(&mut hands)?;
+    ensure!(hands.copied("Copy all")? == whole);
+    let answer = hands.path()[1].content.clone();
+    ensure!(shown(&mut hands)?.contains(answer.trim()));
+    // Each keyword by itself, on the answer that was made with it.
+    hands.desk().chat.draft.clear();
+    hands.click("Knowledge")?;
+    for keyword in ["FORBIDDEN", "SFW"] {
+        hands.click(keyword)?;
+        hands.say("What is your name?")?;
+        let info = hands.path().last().and_then(|node| node.reply.clone()).context("the answer")?;
+        ensure!(info.keywords == [keyword], "{info:?}");
+        hands.click_last(keyword)?;
+    }
+    // The same seed and question: the same answer.
+    hands.click("Sampling")?;
+    hands.click("Fixed seed")?;
+    hands.number("Seed", 77)?;
+    hands.desk().chat.settings.sampler.temperature = 1.5;
+    hands.say("Tell me a story.")?;
+    let first = hands.path().last().cloned().context("the answer")?;
+    hands.click_last("Answer again")?;
+    hands.wait_for_answer()?;
+    let again = hands.path().last().cloned().context("the answer")?;
+    let seed = |node: &Node| node.reply.as_ref().map(|info| info.seed);
+    ensure!(first.id != again.id && first.content == again.content && !first.content.is_empty(), "{first:?} {again:?}");
+    ensure!(seed(&first) == Some(77) && seed(&again) == Some(77) && hands.sees("seed 77"));
+    hands.click("Fixed seed")?;
+    hands.click_last("Answer again")?;
+    hands.wait_for_answer()?;
+    let other = hands.path().last().cloned().context("the answer")?;
+    ensure!(seed(&other) != Some(77));
+    // What was said last, as it is.
+    ensure!(hands.copied("Copy")? == other.content);
+    Ok(())
+}

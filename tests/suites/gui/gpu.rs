@@ -106,7 +106,11 @@ pub(crate) fn bench() -> Outcome {
         anyhow::bail!("{:?}", hands.desk().job())
     };
     let test = report.prefill.first().context("a test")?.name.clone();
+    let plots = [("Prefill over size", report.prefill.len()), ("Decode over context", report.decode.len())];
     ensure!(report.context <= context && hands.sees(&test) && hands.sees("tok/s"));
+    for (plot, tests) in plots {
+        ensure!(tests > 0 && hands.sees(&format!("{plot}: {tests}")), "no plot {plot:?}: {:?}", hands.labels());
+    }
     hands.wait(|desk| desk.model.ready().is_some())?;
     hands.page(Key::Num1);
     hands.page(Key::Num4);

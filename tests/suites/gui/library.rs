@@ -345,3 +345,42 @@ pub(crate) fn damaged() -> Outcome {
     ensure!(seen, "where it is was not said");
     Ok(())
 }
+
+/// Characters from a narration and from an entry, by hand; and one that goes for good, out of the open chat, too.
+pub(crate) fn made() -> Outcome {
+    let mut hands = Hands::new()?;
+    hands.click("👥  Library")?;
+    let cards = [
+        ("From a narration", "Mira", "I keep bees on a roof.", Card::from_narration("Mira", "I keep bees on a roof.")),
+        ("From an encyclopedic entry", "Oda", "Oda was a painter.", Card::from_entry("Oda", "Oda was a painter.")),
+    ];
+    hands.click_first("New character")?;
+    for (form, name, text, expected) in &cards {
+        hands.click(form)?;
+        for (field, text) in [("Name", name), ("Description", text)] {
+            // The open card below has such fields, too.
+            hands.click_first(field)?;
+            hands.write(text);
+        }
+        hands.click_last("New character")?;
+        let found = hands.desk().characters.iter().find(|character| character.card.name() == *name);
+        let found = found.with_context(|| format!("{form} made nobody"))?;
+        let description = |card: &Card| card.text(guanaco::cards::Text::Description).to_owned();
+        ensure!(description(&found.card) == description(expected) && description(expected).contains(text), "{form}");
+    }
+    hands.click("Chat with Oda")?;
+    hands.brief();
+    hands.say("What did you paint?")?;
+    hands.click("👥  Library")?;
+    hands.fill("Filter characters", "oda")?;
+    ensure!(!hands.sees("Chat with Mira"));
+    hands.click_first("Delete")?;
+    ensure!(hands.sees("Delete the character “Oda” for good?"));
+    hands.click_last("Delete")?;
+    let is_there = |hands: &mut Hands, name: &str| hands.desk().characters.iter().any(|who| who.card.name() == name);
+    ensure!(!is_there(&mut hands, "Oda") && hands.desk().chat.settings.characters.is_empty());
+    ensure!(hands.path().len() == 2, "what was said stays");
+    let mut hands = hands.restart()?;
+    ensure!(!is_there(&mut hands, "Oda") && is_there(&mut hands, "Mira"));
+    Ok(())
+}

@@ -63,24 +63,28 @@ pub(crate) fn settings() -> Outcome {
 
 /// The embedded model as files, and a LoRA over it with a weight; the chat that is open stays as it is.
 pub(crate) fn another() -> Outcome {
-    let mut hands = Hands::new()?;
+    // Tall enough for both LoRAs.
+    let mut hands = Hands::open(tempfile::tempdir()?, [1180.0, 1100.0])?;
     hands.say("What is your name?")?;
     let before = hands.path();
     let model = workspace().join("app/tiny-guanaco");
-    let lora = lora(hands.folder(), &model)?;
+    let [second, lora] = ["b-lora", "a-lora"].map(|name| lora(&hands.folder().join(name), &model));
+    let (second, lora) = (second?, lora?);
     hands.page(Key::Num3);
     hands.fill("Folder or GGUF file", &model.display().to_string())?;
     hands.click("Open")?;
     hands.fill("Folder of a LoRA", &lora.display().to_string())?;
     hands.click("➕ Add a LoRA")?;
+    hands.drop_files(&[&second]);
     plan(&mut hands)?;
     hands.number("Weight", 0.5)?;
-    let scale = hands.desk().choice.loras.first().context("the LoRA")?.scale;
-    ensure!(scale == 0.5, "{scale}");
+    let scales: Vec<f64> = hands.desk().choice.loras.iter().map(|lora| lora.scale).collect();
+    ensure!(scales.contains(&0.5) && scales.contains(&1.0), "each has its own: {scales:?}");
     plan(&mut hands)?;
     hands.click("Load")?;
     loaded(&mut hands, |name| !name.contains("embedded"))?;
-    ensure!(hands.desk().model.ready().context("the model")?.files.loras.len() == 1);
+    ensure!(hands.desk().model.ready().context("the model")?.files.loras.len() == 2);
+    ensure!(hands.sees("a-lora") && hands.sees("b-lora"), "{:?}", hands.labels());
     hands.page(Key::Num1);
     ensure!(hands.path() == before && hands.sees("What is your name?"), "the chat is intact");
     hands.say("And mine?")?;
@@ -89,8 +93,10 @@ pub(crate) fn another() -> Outcome {
     // Off again, and back to the embedded model.
     hands.page(Key::Num3);
     let name = guanaco::checkpoint::name(Some(&lora));
-    hands.click_last(&name)?;
-    ensure!(!hands.desk().choice.loras[0].on);
+    for name in [name, guanaco::checkpoint::name(Some(&second))] {
+        hands.click_last(&name)?;
+    }
+    ensure!(hands.desk().choice.loras.iter().all(|lora| !lora.on));
     hands.click("Built-in tiny model")?;
     plan(&mut hands)?;
     hands.click("Load")?;
@@ -200,8 +206,7 @@ pub(crate) fn cancel() -> Outcome {
 /// A LoRA on a projection of the first layer, as PEFT keeps it.
 fn lora(folder: &Path, model: &Path) -> anyhow::Result<PathBuf> {
     let config = Config::load(&Checkpoint::open(model)?)?;
-    let folder = folder.join("a-lora");
-    std::fs::create_dir(&folder)?;
+    std::fs::create_dir(folder)?;
     let name = |half| format!("base_model.model.model.layers.0.self_attn.q_proj.lora_{half}.weight");
     let rows = config.n_heads * config.head_dim;
     let tensors = [("A", vec![2, config.dim]), ("B", vec![rows, 2])].map(|(half, shape)| NewTensor {
@@ -218,5 +223,5 @@ fn lora(folder: &Path, model: &Path) -> anyhow::Result<PathBuf> {
     }
     writer.finish()?;
     std::fs::write(folder.join("adapter_config.json"), r#"{"peft_type":"LORA","r":2,"lora_alpha":4}"#)?;
-    Ok(folder)
+    Ok(folder.to_owned())
 }

@@ -106,15 +106,13 @@ fn has(text: &str, key: &str, whole: bool) -> bool {
         return text.contains(key);
     }
     let in_word = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
-    let (bytes, mut from) = (text.as_bytes(), 0);
-    while let Some(at) = text.get(from..).and_then(|rest| rest.find(key)).map(|at| from + at) {
-        if !in_word(bytes[..at].last()) && !in_word(bytes.get(at + key.len())) {
-            return true;
-        }
-        // The next one may begin within this one.
-        from = text.ceil_char_boundary(at + 1);
-    }
-    false
+    let (text, key) = (text.as_bytes(), key.as_bytes());
+    // Whole characters begin with bytes that are in no other. Each place is compared by itself: places overlap, and a search that is
+    // begun anew at each of them would take the key's length every time.
+    (0..text.len().saturating_sub(key.len().saturating_sub(1))).any(|at| {
+        let (before, here) = text.split_at(at);
+        here.starts_with(key) && !in_word(before.last()) && !in_word(here.get(key.len()))
+    })
 }
 
 /// Where a key was found: its place in the entry's list, and that of the text.

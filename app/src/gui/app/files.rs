@@ -127,7 +127,7 @@ impl Open {
         let text = String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8 text", path.display()))?;
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         self.builder.drop_source(&mut self.desk, &name, text);
-        self.desk.window.prompt_panel = true;
+        (self.desk.window.prompt_panel, self.panel_alone) = (true, true);
         self.page = Page::Chat;
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::tree::{Node, NodeId, ReplyInfo};
 /// What is being done with messages.
 #[derive(Default)]
 pub(super) struct Message {
-    /// The field in which this one is changed has just come up.
+    /// This one is to be changed: its field comes up, with the keyboard.
     appeared: Option<NodeId>,
     tokens: TokenView,
     /// The button that is to have the keyboard again: the one that was pressed is gone with its message.
@@ -34,7 +34,6 @@ enum Act {
     Answer,
     Regenerate,
     GoOn,
-    BeginEdit,
     Edit(String),
     Swipe(isize),
     Delete,
@@ -72,6 +71,7 @@ impl Message {
             let footer = self.footer(ui, desk, t, node);
             act = act.take().or(footer);
         });
+        let edited = edited.or_else(|| (self.appeared == Some(id)).then(|| node.content.clone()));
         if let Some(text) = edited {
             desk.chat.edits.insert(id, text);
         }
@@ -127,7 +127,7 @@ impl Message {
                 }
                 let edit = icon_button(ui, "✏", t.get("chat-edit"));
                 if self.again(id, Button::Edit, &edit) {
-                    act = Some(Act::BeginEdit);
+                    self.appeared = Some(id);
                 }
                 if icon_button(ui, "🔀", t.get("chat-branch")).clicked() {
                     act = Some(Act::BranchOff);
@@ -167,19 +167,12 @@ impl Message {
     fn act(&mut self, ctx: &egui::Context, desk: &mut Desk, id: NodeId, act: Act) {
         let place = desk.chat.tree.path_ids().binary_search(&id).ok();
         let by_key = ctx.input(|input| input.key_pressed(Key::Enter) || input.key_pressed(Key::Space));
-        if matches!(act, Act::BeginEdit) {
-            let Some(node) = desk.chat.tree.node(id) else { return };
-            desk.chat.edits.entry(id).or_insert_with(|| node.content.clone());
-            self.appeared = Some(id);
-            return;
-        }
         let back_to = match &act {
             Act::Swipe(by) => Some(if *by < 0 { Button::Previous } else { Button::Next }),
             Act::Edit(_) => Some(Button::Edit),
             _ => None,
         };
         match act {
-            Act::BeginEdit => {}
             Act::Answer => desk.answer_to(id),
             Act::Regenerate => desk.regenerate(id),
             Act::GoOn => desk.go_on(id),

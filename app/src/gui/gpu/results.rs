@@ -1,6 +1,6 @@
 //! What the runs found: tables with the failures first, charts, and how fast earlier runs were.
 
-use eframe::egui::{Grid, RichText, Ui};
+use eframe::egui::{Grid, RichText, Role, Ui, WidgetInfo};
 use egui_plot::{Legend, Line, MarkerShape, Plot, PlotPoints, Points};
 
 use crate::cli::bench::history::{Kept, date};
@@ -126,11 +126,15 @@ fn chart(ui: &mut Ui, id: &str, name: &str, across: &str, points: Vec<[f64; 2]>)
             .include_y(0.0)
             .x_axis_label(across.to_owned())
             .y_axis_label("tok/s");
-        plot.allow_scroll(false).show(ui, |plot| {
+        let count = points.len();
+        let shown = plot.allow_scroll(false).show(ui, |plot| {
             let line = PlotPoints::from(points.clone());
             plot.line(Line::new(name.to_owned(), line));
             plot.points(Points::new(name.to_owned(), PlotPoints::from(points)).shape(MarkerShape::Circle).radius(4.0));
         });
+        // What is drawn has no words for who cannot see it; the figures stand below.
+        let said = format!("{name}: {count}");
+        shown.response.widget_info(|| WidgetInfo::labeled(Role::Image, true, &said));
     });
 }
 

@@ -225,6 +225,7 @@ mod tests {
         model.next(&mut shortlist).unwrap();
         assert_eq!(shortlist.tokens.len(), 8);
         let bound = model.gpu.submit_bound(Width::One);
+        // What is tested: time in which nobody asks is not the device's.
         std::thread::sleep(Duration::from_millis(200));
         model.restart(0, &[1], choice, 8).unwrap();
         assert_eq!((model.gpu.submit_bound(Width::One), model.under_way()), (bound, 0));
