@@ -319,6 +319,9 @@ pub(crate) fn set() -> Outcome {
     // All of the prompt, and a message, to the byte.
     let whole = shown(&mut hands)?;
     ensure!(hands.copied("Copy all")? == whole);
+    // What is seen of it can be selected as it is: what marks its line ends is no part of it.
+    ensure!(hands.labels().iter().any(|label| label == "### Response:\n"), "{:?}", hands.labels());
+    ensure!(!hands.sees("⏎") && !hands.sees("␣"));
     let answer = hands.path()[1].content.clone();
     ensure!(shown(&mut hands)?.contains(answer.trim()));
     // Each keyword by itself, on the answer that was made with it.

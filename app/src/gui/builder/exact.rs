@@ -1,6 +1,9 @@
 //! Every byte of the prompt, section by section, with what each takes of the context.
 
-use eframe::egui::{self, Color32, Frame, Label, Margin, RichText, Stroke, Ui};
+use eframe::egui::text_selection::LabelSelectionState;
+use eframe::egui::{
+    self, Align2, FontId, Frame, Galley, Label, Margin, RichText, Role, Stroke, Ui, Vec2, WidgetInfo, vec2,
+};
 use guanaco_engine::prompt::{DropReason, Place, Preset, Prompt, Section, SectionKind};
 
 use crate::desk::{Desk, Previewed};
@@ -114,8 +117,7 @@ fn show(ui: &mut Ui, prompt: &Prompt, section: &Section, t: &Texts) {
                 ui.ctx().copy_text(text.to_owned());
             }
         });
-        let shown = RichText::new(visible(text)).monospace().size(11.0).background_color(Color32::TRANSPARENT);
-        ui.add(Label::new(shown).selectable(true).wrap());
+        bytes(ui, text);
     });
     ui.add_space(2.0);
 }
@@ -132,26 +134,69 @@ fn name(kind: SectionKind) -> &'static str {
     }
 }
 
-/// `text` with its line ends, and the spaces before them, made visible.
-fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len() + 16);
-    for line in text.split_inclusive('\n') {
-        let words = line.trim_end_matches(['\n', ' ']);
-        shown.push_str(words);
-        for c in line.get(words.len()..).unwrap_or_default().chars() {
-            shown.push_str(if c == '\n' { "⏎\n" } else { "␣" });
+/// `text`, to be selected and copied as it is. Its line ends, and the spaces before them, are drawn beside it.
+fn bytes(ui: &mut Ui, text: &str) {
+    let shown = RichText::new(text).font(font());
+    let (at, galley, response) = Label::new(shown).selectable(true).wrap().layout_in_ui(ui);
+    response.widget_info(|| WidgetInfo::labeled(Role::Label, true, galley.text()));
+    if !ui.is_rect_visible(response.rect) {
+        return;
+    }
+    let color = ui.visuals().weak_text_color();
+    for (place, mark) in marks(&galley) {
+        ui.painter().text(at + place, Align2::LEFT_TOP, mark, font(), color);
+    }
+    let text = ui.visuals().text_color();
+    LabelSelectionState::label_text_selection(ui, &response, at, galley, text, Stroke::NONE);
+}
+
+fn font() -> FontId {
+    FontId::monospace(11.0)
+}
+
+/// Where the marks of line ends, and of the spaces before them, stand in a text that is laid out.
+fn marks(galley: &Galley) -> Vec<(Vec2, char)> {
+    let mut marks = Vec::new();
+    let last = galley.rows.len().saturating_sub(1);
+    for (index, row) in galley.rows.iter().enumerate() {
+        // A line that was broken to fit does not end there.
+        if !row.ends_with_newline && index < last {
+            continue;
+        }
+        let words = row.glyphs.iter().rposition(|glyph| glyph.chr != ' ').map_or(0, |at| at + 1);
+        let spaces = row.glyphs.get(words..).unwrap_or_default();
+        marks.extend(spaces.iter().map(|glyph| (row.pos.to_vec2() + vec2(glyph.pos.x, 0.0), '␣')));
+        if row.ends_with_newline {
+            marks.push((row.pos.to_vec2() + vec2(row.size.x, 0.0), '⏎'));
         }
     }
-    shown
+    marks
 }
 
 #[cfg(test)]
 mod tests {
+    use eframe::egui::Color32;
+
     use super::*;
 
     #[test]
-    fn line_ends_and_spaces_before_them_are_seen() {
-        assert_eq!(visible("### Instruction: \na b\n\n"), "### Instruction:␣⏎\na b⏎\n⏎\n");
-        assert_eq!(visible("x "), "x␣");
+    fn line_ends_and_spaces_before_them_are_seen_and_no_part_of_the_text() {
+        let cases = [
+            ("### Instruction: \na b\n\n", f32::INFINITY, "␣⏎⏎⏎"),
+            ("x ", f32::INFINITY, "␣"),
+            // Broken to fit, and ended once.
+            ("one two three\n", 40.0, "⏎"),
+            ("", f32::INFINITY, ""),
+        ];
+        egui::__run_test_ui(|ui| {
+            for (text, width, expected) in cases {
+                let galley = ui.painter().layout(text.to_owned(), font(), Color32::WHITE, width);
+                assert_eq!(galley.text(), text);
+                let marks = marks(&galley);
+                assert_eq!(marks.iter().map(|(_, mark)| *mark).collect::<String>(), expected);
+                let places: Vec<_> = marks.iter().map(|(at, _)| (at.y, at.x)).collect();
+                assert!(places.is_sorted_by(|a, b| a < b), "{places:?}");
+            }
+        });
     }
 }
