@@ -4,7 +4,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tempfile::NamedTempFile;
@@ -138,8 +138,12 @@ impl Desk {
         }
     }
 
+    fn why_unsaved(&self) -> String {
+        self.save_problem().unwrap_or_else(|| "the disk is slow".to_owned())
+    }
+
     pub(super) fn not_saved(&self) -> String {
-        let why = self.save_problem().unwrap_or_else(|| "the disk is slow".to_owned());
+        let why = self.why_unsaved();
         format!(
             "the last changes are not on the disk yet, and the file would be without them: {why}; export it again once they are \
              saved"
@@ -165,7 +169,13 @@ impl Desk {
         let id = self.store.new_chat_id();
         self.saver.save(imported.changes(id));
         self.news.extend(imported.notes.into_iter().map(News::Warning));
-        ensure!(self.flush(Duration::from_secs(30)), "the chat is not saved yet");
+        if !self.flush(Duration::from_secs(30)) {
+            let why = self.why_unsaved();
+            // It waits with all else that is to be saved: a second import would make two of it.
+            bail!(
+                "the chat is read, and is in the list at the next start once the disk has it: {why}; do not import it again"
+            );
+        }
         self.chats = self.store.chats()?;
         self.open_chat(id);
         Ok(())

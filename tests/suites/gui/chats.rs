@@ -139,6 +139,18 @@ fn edits(mut hands: Hands) -> Outcome {
     let mut hands = hands.restart()?;
     ensure!(typed(&mut hands)? == before, "after a restart");
     hands.wait(|desk| desk.model.ready().is_some())?;
+    // One that goes with its message comes back with it.
+    hands.click_last("Delete this message and what follows it")?;
+    ensure!(hands.path().len() == 1);
+    hands.click("↩ Undo")?;
+    ensure!(typed(&mut hands)? == before);
+    // Escape gives the one up that has the keyboard, Cancel its own.
+    hands.click_last("Edit message")?;
+    hands.press(Key::Escape);
+    ensure!(typed(&mut hands)? == before[..1]);
+    hands.click_last("Edit message")?;
+    hands.write("!");
+    ensure!(typed(&mut hands)?.len() == 2);
     hands.click_last("Cancel")?;
     ensure!(typed(&mut hands)? == before[..1]);
     hands.click("Apply")?;
