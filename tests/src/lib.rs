@@ -39,6 +39,16 @@ pub fn golden_dir() -> Option<PathBuf> {
     dir.is_dir().then_some(dir)
 }
 
+/// Small inputs rebuilt from public bug reports, each with the right result: `$GUANACO_CASES`, or `../shared/cases` next to the
+/// clone. None when the machine has none; the suite then shows its cases as skipped.
+pub fn cases_dir() -> Option<PathBuf> {
+    let dir = match std::env::var_os("GUANACO_CASES") {
+        Some(dir) => PathBuf::from(dir),
+        None => workspace().parent()?.join("shared").join("cases"),
+    };
+    dir.is_dir().then_some(dir)
+}
+
 /// What is opened of a fixture: the folder, or the GGUF file in it, beside which lie results in safetensors.
 pub fn model_in(dir: &Path) -> PathBuf {
     let mut entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());

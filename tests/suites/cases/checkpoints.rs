@@ -1,0 +1,7 @@
+//! Checkpoints, GPTQ, RoPE and LoRAs as people have them.
+
+use std::path::Path;
+
+use guanaco_tests::Suite;
+
+pub fn cases(_suite: &mut Suite, _root: &Path) {}

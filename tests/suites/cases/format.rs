@@ -1,0 +1,7 @@
+//! The prompt format that a model decides.
+
+use std::path::Path;
+
+use guanaco_tests::Suite;
+
+pub fn cases(_suite: &mut Suite, _root: &Path) {}

@@ -1,0 +1,7 @@
+//! Chat templates against transformers.
+
+use std::path::Path;
+
+use guanaco_tests::Suite;
+
+pub fn cases(_suite: &mut Suite, _root: &Path) {}

@@ -1,0 +1,7 @@
+//! Tokenizers against transformers, sentencepiece and llama.cpp.
+
+use std::path::Path;
+
+use guanaco_tests::Suite;
+
+pub fn cases(_suite: &mut Suite, _root: &Path) {}
