@@ -1,11 +1,12 @@
 //! A chat as data: a conversation with its settings, and what each action does to it. No terminal, no thread.
 
-use guanaco_engine::prompt::{BuildOptions, Conversation, Message, Preset, Prompt, Role, build, parse_reply};
+use guanaco_engine::prompt::{BuildOptions, Conversation, Message, Prompt, Role, build, parse_reply};
 use guanaco_engine::sampler::SamplerConfig;
 use guanaco_engine::session::{FinishReason, Reply, Request};
 use guanaco_engine::{Error, Result};
 
 use crate::checkpoint::Files;
+use crate::format::PresetChoice;
 
 /// What the next reply is to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub struct Chat {
     /// What was said.
     pub conversation: Conversation,
     /// The prompt's format.
-    pub preset: Preset,
+    pub preset: PresetChoice,
     /// How tokens are chosen. The seed goes up by one with each reply.
     pub sampler: SamplerConfig,
     /// The most tokens of a reply.
@@ -41,7 +42,7 @@ pub struct Chat {
 #[derive(Debug, Clone, Copy)]
 pub struct Manner<'a> {
     /// The prompt's format.
-    pub preset: Preset,
+    pub preset: PresetChoice,
     /// How tokens are chosen.
     pub sampler: &'a SamplerConfig,
     /// The most tokens of a reply.
@@ -61,7 +62,7 @@ impl Manner<'_> {
     /// When it cannot be built.
     pub fn prompt(&self, conversation: &Conversation, continue_last: bool, model: &Files) -> Result<Prompt> {
         let options = BuildOptions {
-            preset: self.preset,
+            preset: self.preset.resolve(model.chat_template.as_deref()),
             max_tokens: model.tokenizer.as_ref().map(|_| model.max_seq_len),
             // A quarter of the context is kept free for the reply, unless less is asked for.
             reserve: self.max_new_tokens.min(model.max_seq_len / 4),
@@ -119,9 +120,9 @@ pub enum Taken {
 }
 
 impl Chat {
-    /// An empty chat in the card's format.
+    /// An empty chat in the model's own format.
     pub fn new(sampler: SamplerConfig, max_new_tokens: usize) -> Self {
-        let (conversation, preset) = (Conversation::default(), Preset::default());
+        let (conversation, preset) = (Conversation::default(), PresetChoice::default());
         Self {
             conversation,
             preset,

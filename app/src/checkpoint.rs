@@ -6,12 +6,15 @@ use std::sync::atomic::AtomicBool;
 
 use guanaco_engine::file::Checkpoint;
 use guanaco_engine::model::{Config, DEFAULT_CONTEXT, Forward, Pass, Stretch};
-use guanaco_engine::prompt::read_chat_template;
+use guanaco_engine::prompt::{BuildOptions, Conversation, Message, build, read_chat_template, turn_end_ids};
+use guanaco_engine::sampler::SamplerConfig;
 use guanaco_engine::session::{Request, Session};
 use guanaco_engine::tokenizer::Tokenizer;
 use guanaco_engine::weights::names::{Resolved, resolve};
 use guanaco_engine::weights::{Lora, Sources};
 use guanaco_engine::{Error, Result};
+
+use crate::format::PresetChoice;
 
 /// The files of the model that is part of the program.
 const EMBEDDED: &[(&str, &[u8])] = &[
@@ -92,6 +95,8 @@ pub struct Files {
     pub tokenizer: Option<Tokenizer>,
     /// The checkpoint's own chat template.
     pub chat_template: Option<String>,
+    /// The sampling values of the model's `generation_config.json`, where it has some.
+    sampling: Option<SamplerConfig>,
     /// The tokens that end a reply.
     pub eos: Vec<u32>,
     /// Tokens that prompt and reply may have together.
@@ -111,7 +116,8 @@ impl Files {
         stretch: Option<Stretch>,
     ) -> Result<Self> {
         let checkpoint = open(path)?;
-        let config = Config::load(&checkpoint)?.stretched(stretch, context)?;
+        let mut config = Config::load(&checkpoint)?.stretched(stretch, context)?;
+        let sampling = own_sampling(&checkpoint, &mut config.warnings);
         let loras = loras.iter().map(LoraSpec::open).collect::<Result<Vec<_>>>()?;
         let tensors = resolve(Sources { checkpoint: &checkpoint, loras: &loras }, &config.dims())?;
         let tokenizer = Tokenizer::from_checkpoint(&checkpoint)?;
@@ -126,12 +132,42 @@ impl Files {
             },
             eos: eos(&config, tokenizer.as_ref()),
             max_seq_len: context_len(context, &config)?,
+            sampling,
             checkpoint,
             loras,
             tensors,
             config,
             tokenizer,
         })
+    }
+
+    /// The sampling values that a chat in the format of `preset` begins with: the model's own, but Guanaco's in its formats.
+    pub fn sampling_for(&self, preset: PresetChoice) -> SamplerConfig {
+        let wants_own = !preset.resolve(self.chat_template.as_deref()).wants_sources();
+        self.sampling.clone().filter(|_| wants_own).unwrap_or_default()
+    }
+
+    /// Whether `sampler` has the values of the model's `generation_config.json`.
+    pub fn uses_own_sampling(&self, preset: PresetChoice, sampler: &SamplerConfig) -> bool {
+        let own = SamplerConfig { seed: sampler.seed, ..self.sampling_for(preset) };
+        self.sampling.is_some()
+            && own == *sampler
+            && own != SamplerConfig { seed: sampler.seed, ..SamplerConfig::default() }
+    }
+
+    /// Why a chat in the model's own format cannot be prompted; None where it can.
+    pub fn chat_problem(&self) -> Option<String> {
+        let tokenizer = self.tokenizer.as_ref()?;
+        let conversation = Conversation { messages: vec![Message::user("Hello")], ..Conversation::default() };
+        let preset = PresetChoice::Auto.resolve(self.chat_template.as_deref());
+        let options = BuildOptions { preset, template: self.chat_template.clone(), ..BuildOptions::default() };
+        let problem = build(&conversation, &options, Some(tokenizer)).err()?;
+        Some(format!("a chat in the model's own format fails: {problem}"))
+    }
+
+    /// The name of a token, where there is a tokenizer that has it.
+    pub fn piece(&self, id: u32) -> Option<String> {
+        self.tokenizer.as_ref()?.piece(id)
     }
 
     /// The checkpoint with the LoRAs over it.
@@ -156,6 +192,19 @@ impl Files {
         let mut ignore = |_: guanaco_engine::session::Event<'_>| std::ops::ControlFlow::Break(());
         Session::new(sizes).generate(&request, self.tokenizer.as_ref(), &mut ignore).map(drop)
     }
+}
+
+/// The sampling values of `generation_config.json`. Bad ones are left out with a warning: they are only where a person begins.
+fn own_sampling(checkpoint: &Checkpoint, warnings: &mut Vec<String>) -> Option<SamplerConfig> {
+    const FILE: &str = "generation_config.json";
+    let read = || match checkpoint.file_bytes(FILE)? {
+        Some(bytes) => SamplerConfig::from_generation_config(&bytes, &checkpoint.side_path(FILE)),
+        None => Ok(None),
+    };
+    read().unwrap_or_else(|error| {
+        warnings.push(format!("the model's own sampling values are not used: {error}"));
+        None
+    })
 }
 
 /// The context for a model: what is asked for, or the model's up to [`DEFAULT_CONTEXT`].
@@ -217,10 +266,12 @@ impl Forward for Sizes {
     }
 }
 
-/// The tokens that end a reply: the tokenizer's, and the configuration's but for its mistakes (2023's conversions call BOS so).
+/// The tokens that end a reply: the tokenizer's, those that end a turn by their text, and the configuration's but for its
+/// mistakes (2023's conversions call BOS so).
 fn eos(config: &Config, tokenizer: Option<&Tokenizer>) -> Vec<u32> {
     let mut eos: Vec<u32> = tokenizer.and_then(Tokenizer::eos).into_iter().collect();
     let bos = tokenizer.and_then(Tokenizer::bos);
+    eos.extend(tokenizer.map(turn_end_ids).unwrap_or_default());
     eos.extend(config.eos_ids.iter().copied().filter(|id| Some(*id) != bos));
     eos.sort_unstable();
     eos.dedup();
@@ -330,8 +381,7 @@ mod tests {
         let files = Files::open(None, &[], Some(8), None).unwrap();
         let request = |prompt_ids: &[u32]| Request { prompt_ids: prompt_ids.to_vec(), ..Request::default() };
         files.check(&request(&[1, 2, 3]), 1).unwrap();
-        let beams =
-            Request { num_beams: 2, sampler: guanaco_engine::sampler::SamplerConfig::greedy(), ..request(&[1]) };
+        let beams = Request { num_beams: 2, sampler: SamplerConfig::greedy(), ..request(&[1]) };
         files.check(&beams, 2).unwrap();
         for (bad, word) in [
             (request(&[]), "at least one"),

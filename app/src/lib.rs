@@ -6,6 +6,7 @@ pub mod chat;
 pub mod checkpoint;
 pub mod cli;
 pub mod desk;
+pub mod format;
 #[cfg(feature = "gui")]
 pub mod gui;
 pub mod hub;

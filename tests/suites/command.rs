@@ -393,7 +393,7 @@ fn embedded(suite: &mut Suite) {
         succeed(&run_with(&["chat", "--greedy"], script.as_bytes())?)?;
         let saved: Value = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
         ensure!(saved["messages"].as_array().map(Vec::len) == Some(2), "{saved}");
-        ensure!(saved["preset"] == "guanaco" && saved["sampling"]["greedy"] == true, "{saved}");
+        ensure!(saved["preset"] == "auto" && saved["sampling"]["greedy"] == true, "{saved}");
         ensure!(saved["max_new_tokens"] == 512, "{saved}");
         let path = file.to_string_lossy();
         let script = b"/prompt What is my name?\n/preset alpaca\n/save\n/stats\n";

@@ -148,14 +148,16 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     }
     args.prompt_args.check("generate")?;
     let num_beams = usize::try_from(args.num_beams)?;
-    let sampler = args.sampling.clone().for_model(globals.model.is_none()).config(num_beams == 1);
+    let model = globals.open_files()?;
+    let preset = args.prompt_args.preset.unwrap_or_default();
+    let sampling = args.sampling.clone().for_model(globals.model.is_none());
+    let sampler = sampling.config(num_beams == 1, model.sampling_for(preset));
     args.sampling.check(&sampler).map_err(|message| wrong_usage("generate", message))?;
     sampler.validate()?;
     let mut chat = Chat::new(sampler, args.max_new_tokens);
     args.prompt_args.apply(&mut chat.conversation)?;
-    chat.preset = args.prompt_args.preset.unwrap_or_default();
+    chat.preset = preset;
 
-    let model = globals.open_files()?;
     let (mut request, prompt) = match (text, &args.ids) {
         (Some(text), _) if args.chat => {
             let pending = chat.prepare(Turn::Say(text), &model)?;
@@ -198,10 +200,19 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
         print(prompt.as_ref().and_then(|prompt| prompt.reply_prefix.as_deref()).unwrap_or_default())?;
     }
     let mut begun = !args.chat || prompt.as_ref().is_some_and(|prompt| prompt.reply_prefix.is_some());
+    // White space at the end of a chat's reply is not part of it: it is printed once more text follows.
+    let mut held = String::new();
     let reply = driver.generate(request, &mut |text| {
         let text = if begun { text } else { text.trim_start() };
         begun = begun || !text.is_empty();
-        if streams { print(text) } else { Ok(()) }
+        if !streams {
+            return Ok(());
+        }
+        held.push_str(text);
+        let whole = if args.chat { held.trim_end().len() } else { held.len() };
+        print(&held[..whole])?;
+        held.drain(..whole);
+        Ok(())
     })?;
     if args.json {
         let text = prompt.as_ref().map_or_else(|| reply.text.clone(), |prompt| reply_text(prompt, &reply.text));

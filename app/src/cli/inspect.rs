@@ -8,15 +8,17 @@ use std::path::PathBuf;
 
 use guanaco_engine::gpu::{MemoryItem, MemoryPlan, Profile};
 use guanaco_engine::model::{Config, LoadOptions, RopeScaling, memory_plan};
-use guanaco_engine::weights::Sources;
-use guanaco_engine::weights::names::{Resolved, resolve};
+use guanaco_engine::prompt::Preset;
+use guanaco_engine::sampler::SamplerConfig;
+use guanaco_engine::weights::names::Resolved;
 use serde::Serialize;
 
 use self::groups::Group;
 use super::devices::size;
 use super::globals::found;
 use super::{Globals, note, output};
-use crate::checkpoint::{self, Files, LoraSpec, context_len};
+use crate::checkpoint::{self, Files};
+use crate::format::PresetChoice;
 
 /// Shows what a checkpoint holds and what it will take on a device; needs no GPU
 #[derive(clap::Args, Debug)]
@@ -31,7 +33,8 @@ Examples:
   \"stored_bytes\":N,\"device\":{\"q4\":N,…},\"device_bytes\":N,\"expanded\":[types]}],\"loras\":[{\"path\":…,\"weight\":…,\"tensors\":N}],
   \"config\":{…},\"parameters\":N,\"bytes\":N,\"dtypes\":{\"F16\":N,…},\"tokenizer\":file, \"embedded\" or null,
   \"tensors\":[{\"name\":…,\"dtype\":…,\"shape\":[…],\"file\":…}],\"memory\":[{\"what\":…,\"bytes\":N}] on a GPU,
-  \"memory_software\":the same on software Vulkan,\"warnings\":[…]};
+  \"memory_software\":the same on software Vulkan,\"chat\":null without a tokenizer, or {\"preset\":…,
+  \"sampling\":{…},\"ends\":[{\"id\":N,\"token\":…}]},\"warnings\":[…]};
   config.rope_scaling is null or {\"type\":\"linear\" or \"dynamic\",\"factor\":N} or {\"type\":\"llama3\",…};
   config.rope_factors is there when the file divides each frequency by its own")]
 pub struct Args {
@@ -75,7 +78,26 @@ struct Report {
     tensors: Vec<Tensor>,
     memory: Vec<MemoryItem>,
     memory_software: Vec<MemoryItem>,
+    /// Null without a tokenizer.
+    chat: Option<ChatFormat>,
     warnings: Vec<String>,
+}
+
+/// How a chat with the model is made where nothing else is asked for.
+#[derive(Serialize)]
+struct ChatFormat {
+    preset: Preset,
+    #[serde(skip)]
+    why: String,
+    sampling: SamplerConfig,
+    ends: Vec<End>,
+}
+
+/// A token that ends a reply.
+#[derive(Serialize)]
+struct End {
+    id: u32,
+    token: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -159,19 +181,15 @@ struct Tensor {
 /// What is wrong with the checkpoint.
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     let path = args.path.as_deref().map(found).transpose()?.or_else(|| globals.model.clone());
-    let checkpoint = checkpoint::open(path.as_deref())?;
-    let config = Config::load(&checkpoint)?.stretched(globals.rope_scaling, globals.context)?;
-    let loras = globals.loras()?.iter().map(LoraSpec::open).collect::<guanaco_engine::Result<Vec<_>>>()?;
-    // Finds what is missing or has the wrong shape.
-    let tensors = resolve(Sources { checkpoint: &checkpoint, loras: &loras }, &config.dims())?;
-    context_len(globals.context, &config)?;
-    let plans = Plans::new(&config, &tensors, &globals.load_options(1));
+    // All that `chat` opens is opened: what it would refuse is refused here, in the same words.
+    let files = Files::open(path.as_deref(), &globals.loras()?, globals.context, globals.rope_scaling)?;
+    let plans = Plans::new(&files.config, &files.tensors, &globals.load_options(1));
     let label = path.as_ref().map_or_else(|| checkpoint::name(None), |path| path.display().to_string());
-    let report = report(label, Sources { checkpoint: &checkpoint, loras: &loras }, &config, &tensors, &plans)?;
+    let report = report(label, &files, &plans)?;
     if args.json {
         return output::json(&report);
     }
-    for warning in &config.warnings {
+    for warning in &report.warnings {
         note::warning(warning);
     }
     print(&mut output::stdout(), &report, &plans, args.tensors)?;
@@ -183,21 +201,15 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
 /// # Errors
 /// When a file cannot be read.
 pub fn text(files: &Files, options: &LoadOptions) -> anyhow::Result<String> {
-    let Files { name, checkpoint, loras, tensors, config, .. } = files;
-    let plans = Plans::new(config, tensors, options);
-    let report = report(name.clone(), Sources { checkpoint, loras }, config, tensors, &plans)?;
+    let plans = Plans::new(&files.config, &files.tensors, options);
+    let report = report(files.name.clone(), files, &plans)?;
     let mut text = Vec::new();
     print(&mut text, &report, &plans, false)?;
     Ok(String::from_utf8(text)?)
 }
 
-fn report(
-    path: String,
-    Sources { checkpoint, loras }: Sources<'_>,
-    config: &Config,
-    tensors: &Resolved,
-    plans: &Plans,
-) -> anyhow::Result<Report> {
+fn report(path: String, files: &Files, plans: &Plans) -> anyhow::Result<Report> {
+    let Files { checkpoint, loras, tensors, config, .. } = files;
     let views = || checkpoint.names().filter_map(|name| checkpoint.tensor(name));
     let mut dtypes = BTreeMap::new();
     for view in views() {
@@ -258,7 +270,13 @@ fn report(
             .collect(),
         memory: plans.gpu.items.clone(),
         memory_software: plans.software.items.clone(),
-        warnings: config.warnings.clone(),
+        chat: files.tokenizer.is_some().then(|| ChatFormat {
+            preset: PresetChoice::Auto.resolve(files.chat_template.as_deref()),
+            why: PresetChoice::Auto.explain(files.chat_template.as_deref()),
+            sampling: files.sampling_for(PresetChoice::Auto),
+            ends: files.eos.iter().map(|&id| End { id, token: files.piece(id) }).collect(),
+        }),
+        warnings: config.warnings.iter().cloned().chain(files.chat_problem()).collect(),
     })
 }
 
@@ -288,6 +306,12 @@ fn print(out: &mut impl Write, report: &Report, plans: &Plans, all: bool) -> std
     writeln!(out, "  RoPE             theta {}{scaling}{factors}", sizes.rope_theta)?;
     writeln!(out, "  RMSNorm          eps {:e}", sizes.rms_eps)?;
     writeln!(out, "  tokenizer        {}", report.tokenizer.unwrap_or("none: only ids can go in and out"))?;
+    if let Some(chat) = &report.chat {
+        let ends: Vec<_> = chat.ends.iter().map(|end| end.token.clone().unwrap_or(end.id.to_string())).collect();
+        writeln!(out, "  prompt format    {}", chat.why)?;
+        writeln!(out, "  ends a reply     {}", ends.join(" "))?;
+        writeln!(out, "  sampling         {}", chat.sampling)?;
+    }
     let dtypes: Vec<_> = report.dtypes.iter().map(|(dtype, count)| format!("{count} {dtype}")).collect();
     writeln!(out, "  tensors          {} ({})", report.tensors.len(), dtypes.join(", "))?;
     if all {

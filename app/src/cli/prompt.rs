@@ -4,13 +4,14 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
 use guanaco_engine::prompt::{
-    BuildOptions, Conversation, Dropped, Neutralised, Notice, Prompt, Section, SectionKind, build,
+    BuildOptions, Conversation, Dropped, Neutralised, Notice, Preset, Prompt, Section, SectionKind, build,
 };
 use serde::Serialize;
 
 use super::sampling::PromptArgs;
 use super::{Globals, input, note, output};
 use crate::checkpoint;
+use crate::format::PresetChoice;
 
 /// Prints the exact prompt of a conversation, and the tokens of its sections; needs no GPU
 #[derive(clap::Args, Debug)]
@@ -24,7 +25,7 @@ Examples:
 FILE: [{\"role\":\"system|user|assistant\",\"content\":\"…\"}, …], the last a user's.
 The prompt goes to stdout, byte by byte; the account of it to stderr.
 
---json: {\"prompt\":\"…\",\"tokens\":N,\"ids\":[…],\"sections\":[{\"kind\":…,\"start\":N,\"end\":N,\"tokens\":N}],
+--json: {\"prompt\":\"…\",\"preset\":\"…\",\"tokens\":N,\"ids\":[…],\"sections\":[{\"kind\":…,\"start\":N,\"end\":N,\"tokens\":N}],
   \"dropped\":[{\"index\":N or null,\"role\":…,\"tokens\":N,\"reason\":…}],\"neutralised\":[{\"place\":…,\"marker\":…}],
   \"notices\":[{\"kind\":…,\"text\":…}],\"reply_prefix\":…,\"stop\":[…]}; counts are null without a tokenizer")]
 pub struct Args {
@@ -50,6 +51,7 @@ pub struct Args {
 #[derive(Serialize)]
 struct Report<'a> {
     prompt: &'a str,
+    preset: Preset,
     tokens: Option<usize>,
     ids: Option<&'a [u32]>,
     sections: &'a [Section],
@@ -70,19 +72,22 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     args.prompt_args.apply(&mut conversation)?;
     let path = globals.model.as_deref();
     let tokenizer = checkpoint::tokenizer(path)?;
+    let template = checkpoint::chat_template(path)?;
+    let choice: PresetChoice = args.prompt_args.preset.unwrap_or_default();
     let options = BuildOptions {
-        preset: args.prompt_args.preset.unwrap_or_default(),
+        preset: choice.resolve(template.as_deref()),
         max_tokens: globals.context,
         reserve: args.reserve,
         history: args.history,
         history_tokens: args.history_tokens,
-        template: checkpoint::chat_template(path)?,
+        template,
         ..BuildOptions::default()
     };
     let prompt = build(&conversation, &options, tokenizer.as_ref())?;
     if args.json {
         return output::json(&Report {
             prompt: &prompt.text,
+            preset: options.preset,
             tokens: prompt.ids.as_ref().map(Vec::len),
             ids: prompt.ids.as_deref(),
             sections: &prompt.sections,
@@ -100,6 +105,8 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     }
     out.flush()?;
     drop(out);
+    note::dim("---");
+    note::dim(&format!("preset: {}", choice.explain(options.template.as_deref())));
     account(&prompt);
     Ok(())
 }
@@ -107,7 +114,6 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
 /// The sections with their tokens, what was left out, and what the user should know, on stderr.
 pub(super) fn account(prompt: &Prompt) {
     let count = |tokens: Option<usize>| tokens.map_or("?".to_owned(), |tokens| tokens.to_string());
-    note::dim("---");
     for (kind, tokens) in rows(&prompt.sections) {
         note::dim(&format!("{:<10} {:>6} tokens", format!("{kind:?}").to_lowercase(), count(tokens)));
     }

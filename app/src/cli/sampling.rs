@@ -1,10 +1,11 @@
 //! The flags that say how a reply is made, shared by `chat`, `demo` and `generate`.
 
-use guanaco_engine::prompt::{Character, Conversation, Language, Preset, System};
+use guanaco_engine::prompt::{Character, Conversation, Language, System};
 use guanaco_engine::sampler::{SamplerConfig, SamplerPreset};
 use guanaco_engine::session::MOST_DRAFTED;
 
 use super::input;
+use crate::format::PresetChoice;
 
 /// The most tokens of a reply, when nothing is asked for.
 pub(super) const MAX_NEW_TOKENS: usize = 512;
@@ -74,13 +75,14 @@ impl SamplingArgs {
         self
     }
 
-    /// The values, `greedy` for a beam search too (`draws` is false then).
-    pub(super) fn config(&self, draws: bool) -> SamplerConfig {
+    /// The values above `model`'s own ([`Files::sampling_for`](crate::checkpoint::Files::sampling_for)), `greedy` for a beam
+    /// search too (`draws` is false then).
+    pub(super) fn config(&self, draws: bool, model: SamplerConfig) -> SamplerConfig {
         let greedy = self.greedy || !draws;
         let base = match self.sampling {
             Some(preset) => preset.config(),
             None if greedy => SamplerConfig::greedy(),
-            None => SamplerConfig::default(),
+            None => model,
         };
         let seed = crate::chat::random_seed();
         self.above(&SamplerConfig { greedy: base.greedy || greedy, seed, ..base })
@@ -89,7 +91,7 @@ impl SamplingArgs {
     /// The values of a saved chat, with those above them that were given. A preset or `--greedy` starts from itself.
     pub(super) fn resume(&self, saved: &SamplerConfig) -> SamplerConfig {
         match self.sampling.is_some() || self.greedy {
-            true => self.above(&SamplerConfig { seed: saved.seed, ..self.config(true) }),
+            true => self.above(&SamplerConfig { seed: saved.seed, ..self.config(true, SamplerConfig::default()) }),
             false => self.above(saved),
         }
     }
@@ -130,9 +132,10 @@ impl SamplingArgs {
 #[derive(clap::Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Prompt")]
 pub(crate) struct PromptArgs {
-    /// The prompt's format: guanaco, guanaco-lora, guanaco-lora-instruct, alpaca, chat-template [default: guanaco]
-    #[arg(long, value_name = "PRESET", value_parser = parse::<Preset>)]
-    pub preset: Option<Preset>,
+    /// The prompt's format: auto, guanaco, guanaco-lora, guanaco-lora-instruct, alpaca, chat-template; auto is the chat
+    /// template that the model brings, else guanaco [default: auto]
+    #[arg(long, value_name = "PRESET", value_parser = parse::<PresetChoice>)]
+    pub preset: Option<PresetChoice>,
     /// The System block: knowledge with its sources, at its end the keywords NO IDEA, FORBIDDEN, SFW on lines of their own
     #[arg(long, value_name = "TEXT|@FILE")]
     pub system: Option<String>,
@@ -205,24 +208,36 @@ mod tests {
     fn flags_override_the_preset() {
         let args = SamplingArgs { seed: Some(1), top_k: Some(5), ..SamplingArgs::default() };
         let expected = SamplerConfig { top_k: 5, seed: 1, ..SamplerConfig::default() };
-        assert_eq!(args.config(true), expected);
+        assert_eq!(args.config(true, SamplerConfig::default()), expected);
         let args = SamplingArgs { seed: Some(0), greedy: true, ..SamplingArgs::default() };
-        assert_eq!(args.config(true), SamplerConfig::greedy());
+        assert_eq!(args.config(true, SamplerConfig::default()), SamplerConfig::greedy());
         let args = SamplingArgs { seed: Some(0), sampling: Some(SamplerPreset::Reference), ..SamplingArgs::default() };
-        assert_eq!(args.config(true), SamplerPreset::Reference.config());
+        assert_eq!(args.config(true, SamplerConfig::default()), SamplerPreset::Reference.config());
         let args = SamplingArgs { seed: Some(0), repetition_penalty: Some(1.2), ..SamplingArgs::default() };
-        assert_eq!(args.config(false), SamplerConfig { repetition_penalty: 1.2, ..SamplerConfig::greedy() });
+        assert_eq!(
+            args.config(false, SamplerConfig::default()),
+            SamplerConfig { repetition_penalty: 1.2, ..SamplerConfig::greedy() }
+        );
     }
 
     #[test]
     fn the_embedded_model_is_greedy_unless_a_flag_says_how_to_draw() {
         let plain = SamplingArgs { seed: Some(0), ..SamplingArgs::default() };
-        assert_eq!(plain.clone().for_model(true).config(true), SamplerConfig::greedy());
-        assert_eq!(plain.clone().for_model(false).config(true), SamplerConfig { seed: 0, ..SamplerConfig::default() });
+        assert_eq!(plain.clone().for_model(true).config(true, SamplerConfig::default()), SamplerConfig::greedy());
+        assert_eq!(
+            plain.clone().for_model(false).config(true, SamplerConfig::default()),
+            SamplerConfig { seed: 0, ..SamplerConfig::default() }
+        );
         let warm = SamplingArgs { temperature: Some(0.9), ..plain.clone() };
-        assert_eq!(warm.clone().for_model(true).config(true), warm.config(true));
+        assert_eq!(
+            warm.clone().for_model(true).config(true, SamplerConfig::default()),
+            warm.config(true, SamplerConfig::default())
+        );
         let preset = SamplingArgs { sampling: Some(SamplerPreset::Guanaco), ..plain };
-        assert_eq!(preset.clone().for_model(true).config(true), preset.config(true));
+        assert_eq!(
+            preset.clone().for_model(true).config(true, SamplerConfig::default()),
+            preset.config(true, SamplerConfig::default())
+        );
     }
 
     #[test]
@@ -238,11 +253,11 @@ mod tests {
     #[test]
     fn flags_that_would_do_nothing_are_refused() {
         let args = SamplingArgs { min_p: Some(0.1), ..SamplingArgs::default() };
-        assert!(args.check(&args.config(true)).is_ok());
-        assert!(args.check(&args.config(false)).unwrap_err().contains("--min-p"));
+        assert!(args.check(&args.config(true, SamplerConfig::default())).is_ok());
+        assert!(args.check(&args.config(false, SamplerConfig::default())).unwrap_err().contains("--min-p"));
         let args = SamplingArgs { sampling: Some(SamplerPreset::Reference), ..args };
-        assert!(args.check(&args.config(true)).is_err());
+        assert!(args.check(&args.config(true, SamplerConfig::default())).is_err());
         let args = SamplingArgs { repetition_penalty: Some(1.1), greedy: true, ..SamplingArgs::default() };
-        assert!(args.check(&args.config(true)).is_ok());
+        assert!(args.check(&args.config(true, SamplerConfig::default())).is_ok());
     }
 }

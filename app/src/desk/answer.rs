@@ -159,13 +159,15 @@ impl Desk {
         request.stop.extend(scene.others(composed.speaker).map(|name| format!("\n{name}:")));
         // A format without a place for the System block left it out, with all that it says.
         let has_system = !prompt.dropped.iter().any(|dropped| dropped.role == Role::System);
+        let format = settings.preset.resolve(model.files.chat_template.as_deref());
+        let wants_sources = format.wants_sources();
         let info = ReplyInfo {
             model: model.files.name.clone(),
             seed,
             n_dropped: prompt.dropped.len() + composed.left_out,
             dropped: dropped(&prompt, &composed),
             keywords: settings.system.keywords.names().filter(|_| has_system).map(str::to_owned).collect(),
-            sourced: has_system && composed.conversation.is_backed(),
+            sourced: !wants_sources || has_system && composed.conversation.is_backed(),
             ..ReplyInfo::default()
         };
         let shown = self.chat.tree.chosen(Some(to));

@@ -16,6 +16,7 @@ impl Desk {
     pub fn new_chat(&mut self) {
         let chat = OpenChat::new(&self.store, self.new_settings());
         self.turn_to(chat);
+        self.adopt_sampling();
     }
 
     /// Leaves the open chat, as it is, for `chat`.

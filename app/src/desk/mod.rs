@@ -243,6 +243,7 @@ impl Desk {
                 if self.is_current_load() {
                     self.news.extend(model.files.config.warnings.iter().cloned().map(News::Warning));
                     self.model = ModelState::Ready(model);
+                    self.adopt_sampling();
                     self.preview.forget();
                 }
                 self.sent.pop_front();

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use guanaco_engine::gpu::{AdapterFacts, DeviceMemory, MemoryPlan, host_memory_available};
 use guanaco_engine::model::LoadProgress;
+use guanaco_engine::prompt::Preset;
+use guanaco_engine::sampler::SamplerConfig;
 
 use super::settings::ModelChoice;
 use super::{Desk, News};
 use crate::checkpoint::Files;
+use crate::format::PresetChoice;
 use crate::hub;
 use crate::worker::{LoadSpec, Model};
 
@@ -109,6 +112,36 @@ impl Desk {
         if let Some(load) = self.model.load() {
             load.stop();
             self.keep(LOADING, &false);
+        }
+    }
+
+    /// The format that `choice` is with the loaded model; None without one.
+    pub fn format(&self, choice: PresetChoice) -> Option<Preset> {
+        Some(choice.resolve(self.model.ready()?.files.chat_template.as_deref()))
+    }
+
+    /// The sampling values of the loaded model's own files, for the format of the open chat.
+    pub fn own_sampling(&self) -> Option<SamplerConfig> {
+        let own = self.model.ready()?.files.sampling_for(self.chat.settings.preset);
+        (own != SamplerConfig::default()).then_some(own)
+    }
+
+    /// Whether the chat's format asks for sources and nothing backs an answer.
+    pub fn lacks_sources(&self) -> bool {
+        let settings = &self.chat.settings;
+        let wants = self.format(settings.preset).is_some_and(Preset::wants_sources);
+        wants && settings.characters.is_empty() && !settings.system.has_source()
+    }
+
+    /// Gives an empty chat the model's own sampling values, unless a person chose values for new chats.
+    pub(super) fn adopt_sampling(&mut self) {
+        if !self.chat.is_empty() || self.store.setting("new-chat").is_some() {
+            return;
+        }
+        let sampler = &self.chat.settings.sampler;
+        if let Some(own) = self.own_sampling().filter(|_| *sampler == SamplerConfig::default()) {
+            self.chat.settings.sampler = own;
+            self.chat.look_again();
         }
     }
 

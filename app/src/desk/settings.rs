@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use guanaco_engine::gpu::GpuOptions;
 use guanaco_engine::model::KvFormat;
-use guanaco_engine::prompt::{Language, Preset, System};
+use guanaco_engine::prompt::{Language, System};
 use guanaco_engine::sampler::SamplerConfig;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -13,13 +13,14 @@ use serde_json::Value;
 
 use crate::chat::Manner;
 use crate::checkpoint::LoraSpec;
+use crate::format::PresetChoice;
 
 /// What a chat is made with; kept with the chat.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ChatSettings {
     /// The prompt's format.
-    pub preset: Preset,
+    pub preset: PresetChoice,
     /// How tokens are chosen. Its seed counts only with [`ChatSettings::fixed_seed`].
     pub sampler: SamplerConfig,
     /// Every answer has the sampler's seed; otherwise each has a new one.
@@ -49,7 +50,7 @@ pub struct ChatSettings {
 impl Default for ChatSettings {
     fn default() -> Self {
         Self {
-            preset: Preset::default(),
+            preset: PresetChoice::default(),
             sampler: SamplerConfig::default(),
             fixed_seed: false,
             max_new_tokens: 512,

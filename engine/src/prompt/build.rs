@@ -12,6 +12,7 @@ use super::language::Term;
 use super::neutralise::{CHAT_ROLES, Neutralised, Place, ROLES, Rules, fold_token, neutralise};
 use super::presets::{Line, Parts, Preset, SectionKind, render};
 use super::template::{self, Failure, View};
+use super::turn_ends::{TURN_ENDS, turn_end_ids};
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
 
@@ -135,10 +136,6 @@ pub struct Prompt {
 pub fn build(conversation: &Conversation, options: &BuildOptions, tokenizer: Option<&Tokenizer>) -> Result<Prompt> {
     Builder::new(conversation, options, tokenizer)?.build()
 }
-
-/// Token names that end a turn in the chat formats of LLaMA's kin.
-const TURN_ENDS: [&str; 8] =
-    ["</s>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<|end_of_turn|>", "<end_of_turn>", "<|endoftext|>"];
 
 /// Tokens with a meaning in chat formats, kept from acting even when the tokenizer is not at hand.
 const CHAT_TOKENS: [&str; 22] = [
@@ -488,7 +485,7 @@ impl<'a> Builder<'a> {
             let text = term.with(language, &[("count", &count.to_string()), ("preset", preset)]);
             notices.push(Notice { kind, text });
         };
-        if !self.conversation.is_backed() {
+        if self.options.preset.wants_sources() && !self.conversation.is_backed() {
             add(NoticeKind::NoSources, Term::NoSources, 0);
         }
         let count = |reason| dropped.iter().filter(|d| d.index.is_some() && d.reason == reason).count();
@@ -516,16 +513,12 @@ impl<'a> Builder<'a> {
 
     fn stops(&self) -> (Vec<String>, Vec<u32>) {
         let mut stop = self.options.preset.stop();
-        let mut stop_ids = Vec::new();
+        let stop_ids = self.tokenizer.map(turn_end_ids).unwrap_or_default();
         if self.options.preset == Preset::ChatTemplate {
             let template = self.options.template.as_deref().unwrap_or_default();
             let ends = TURN_ENDS.into_iter().filter(|end| template.contains(end));
-            for end in ends {
-                match self.tokenizer.and_then(|tokenizer| tokenizer.id(end)) {
-                    Some(id) => stop_ids.push(id),
-                    None => stop.push(end.to_owned()),
-                }
-            }
+            // Where it is no token, it is printed letter by letter.
+            stop.extend(ends.filter(|end| self.tokenizer.is_none_or(|own| own.id(end).is_none())).map(str::to_owned));
             if self.rules.headers {
                 stop.extend(Preset::Alpaca.stop());
             }

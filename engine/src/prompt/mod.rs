@@ -27,6 +27,7 @@ mod language;
 mod neutralise;
 mod presets;
 mod template;
+mod turn_ends;
 
 pub use build::{BuildOptions, DropReason, Dropped, Notice, NoticeKind, Prompt, Section, build};
 pub use character::parse_reply;
@@ -35,3 +36,4 @@ pub use language::Language;
 pub use neutralise::{Neutralised, Place};
 pub use presets::{Preset, SectionKind};
 pub use template::{chat_template_in, read_chat_template};
+pub use turn_ends::turn_end_ids;

@@ -51,6 +51,11 @@ impl Preset {
         self != Self::GuanacoLoraInstruct
     }
 
+    /// Whether a person is told when no source backs an answer, as Guanaco's model card asks for.
+    pub fn wants_sources(self) -> bool {
+        matches!(self, Self::Guanaco | Self::GuanacoLora | Self::GuanacoLoraInstruct)
+    }
+
     /// What a model that runs on would print next: generation stops before it.
     pub fn stop(self) -> Vec<String> {
         let headers = ["### Instruction:", "### Input:", "### Response:"];

@@ -1,6 +1,7 @@
 //! What a user may set, its presets, and the checks on it.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,37 @@ impl SamplerConfig {
             greedy: true,
             seed: 0,
         }
+    }
+
+    /// The values of a model's `generation_config.json`; None where it sets none of them. What it leaves out has
+    /// transformers' default (temperature 1, `top_k` 50, all else off), so that the model answers as it does there. A
+    /// temperature of 0 is greedy.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for text that is not a JSON object, and for a value that is out of its range, with its field.
+    pub fn from_generation_config(bytes: &[u8], path: &Path) -> Result<Option<Self>> {
+        let fail = |detail: String| Error::format(path, detail);
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let given: GenerationConfig =
+            serde_json::from_slice(bytes).map_err(|error| fail(format!("sampling values: {error}")))?;
+        if given == (GenerationConfig { do_sample: given.do_sample, ..GenerationConfig::default() }) {
+            return Ok(None);
+        }
+        let greedy = given.do_sample == Some(false) || given.temperature == Some(0.0);
+        let temperature = given.temperature.filter(|temperature| *temperature != 0.0);
+        let config = Self {
+            temperature: temperature.unwrap_or(1.0),
+            top_k: given.top_k.unwrap_or(50),
+            top_p: given.top_p.unwrap_or(1.0),
+            min_p: given.min_p.unwrap_or(0.0),
+            typical_p: given.typical_p.unwrap_or(1.0),
+            repetition_penalty: given.repetition_penalty.unwrap_or(1.0),
+            no_repeat_ngram: given.no_repeat_ngram_size.unwrap_or(0),
+            greedy,
+            seed: 0,
+        };
+        config.validate().map_err(|error| fail(error.to_string()))?;
+        Ok(Some(config))
     }
 
     /// Checks every value.
@@ -119,6 +151,44 @@ impl SamplerConfig {
             chain.push(Processor::TypicalP(self.typical_p));
         }
         chain
+    }
+}
+
+/// What is read of `generation_config.json`; the rest of it is skipped.
+#[derive(Deserialize, Default, PartialEq)]
+#[serde(default)]
+struct GenerationConfig {
+    do_sample: Option<bool>,
+    temperature: Option<f32>,
+    top_k: Option<usize>,
+    top_p: Option<f32>,
+    min_p: Option<f32>,
+    typical_p: Option<f32>,
+    repetition_penalty: Option<f32>,
+    no_repeat_ngram_size: Option<usize>,
+}
+
+impl fmt::Display for SamplerConfig {
+    /// The values that are on, by their names on the command line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let drawn = !self.greedy;
+        let mut parts = Vec::new();
+        if self.greedy {
+            parts.push("greedy".to_owned());
+        }
+        let mut add = |on: bool, name: &str, value: String| {
+            if on {
+                parts.push(format!("{name} {value}"));
+            }
+        };
+        add(drawn, "temperature", self.temperature.to_string());
+        add(drawn && self.top_k > 0, "top-k", self.top_k.to_string());
+        add(drawn && self.top_p < 1.0, "top-p", self.top_p.to_string());
+        add(drawn && self.min_p > 0.0, "min-p", self.min_p.to_string());
+        add(drawn && self.typical_p < 1.0, "typical-p", self.typical_p.to_string());
+        add(self.repetition_penalty != 1.0, "repetition-penalty", self.repetition_penalty.to_string());
+        add(self.no_repeat_ngram > 0, "no-repeat-ngram", self.no_repeat_ngram.to_string());
+        f.write_str(&parts.join(", "))
     }
 }
 
@@ -200,6 +270,23 @@ mod tests {
         assert_eq!(SamplerConfig::default(), "guanaco".parse().unwrap());
         let error = "gaunaco".parse::<SamplerPreset>().unwrap_err().to_string();
         assert_eq!(error, "sampling preset: expected one of guanaco, reference, got \"gaunaco\"");
+    }
+
+    #[test]
+    fn a_model_sets_its_own_values() {
+        let read =
+            |text: &str| SamplerConfig::from_generation_config(text.as_bytes(), Path::new("generation_config.json"));
+        let off = SamplerConfig { greedy: false, ..SamplerConfig::greedy() };
+        assert_eq!(read(r#"{"eos_token_id": [1, 2], "do_sample": true}"#).unwrap(), None);
+        let expected = SamplerConfig { temperature: 0.6, top_k: 50, top_p: 0.9, ..off.clone() };
+        assert_eq!(read(r#"{"do_sample": true, "temperature": 0.6, "top_p": 0.9}"#).unwrap(), Some(expected.clone()));
+        assert_eq!(expected.to_string(), "temperature 0.6, top-k 50, top-p 0.9");
+        let expected = SamplerConfig { top_k: 50, greedy: true, ..off };
+        assert_eq!(read(r#"{"temperature": 0}"#).unwrap(), Some(expected));
+        for (text, word) in [(r#"{"top_p": 7}"#, "top_p"), (r#"{"top_k": "x"}"#, "invalid type"), ("[1]", "invalid")] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(word) && error.contains("generation_config.json"), "{error}");
+        }
     }
 
     #[test]

@@ -4,4 +4,4 @@ use std::path::Path;
 
 use guanaco_tests::Suite;
 
-pub fn cases(_suite: &mut Suite, _root: &Path) {}
+pub(crate) fn cases(_suite: &mut Suite, _root: &Path) {}

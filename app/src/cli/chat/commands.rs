@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
-use guanaco_engine::prompt::{Character, Keywords, Preset, Source, System};
+use guanaco_engine::prompt::{Character, Keywords, Source, System};
 
 use super::Talk;
 use super::save::Saved;
 use crate::chat::Turn;
 use crate::cli::{input, note, prompt};
+use crate::format::PresetChoice;
 
 /// Name, arguments and purpose of each command, as `/help` shows them.
 pub(super) const NAMES: &[(&str, &str, &str)] = &[
@@ -216,9 +217,11 @@ impl Talk {
 
     fn preset(&mut self, argument: &str) -> anyhow::Result<()> {
         if !argument.is_empty() {
-            self.chat.preset = argument.parse::<Preset>()?;
+            self.chat.preset = argument.parse()?;
         }
-        note::dim(&format!("preset: {} (of {})", self.chat.preset, Preset::ALL.map(Preset::name).join(", ")));
+        let explained = self.chat.preset.explain(self.driver.model.files.chat_template.as_deref());
+        let names: Vec<_> = PresetChoice::all().map(PresetChoice::name).collect();
+        note::dim(&format!("preset: {explained}; /preset takes {}", names.join(", ")));
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use anyhow::ensure;
-use guanaco_engine::prompt::{Message, NoticeKind, Prompt};
+use guanaco_engine::prompt::{Message, NoticeKind, Preset, Prompt};
 use guanaco_engine::session::{FinishReason, Reply, Request};
 
 use self::card::Played;
@@ -24,6 +24,7 @@ use super::generate::{no_tokenizer, print, stats};
 use super::sampling::{LookupArgs, MAX_NEW_TOKENS, PromptArgs, SamplingArgs};
 use super::{Globals, note, output, wrong_usage};
 use crate::chat::{Chat, Pending, Taken, Turn};
+use crate::checkpoint::Files;
 use crate::worker::device_lost;
 
 /// Talks with the model in the terminal
@@ -107,10 +108,11 @@ struct Totals {
 /// When the model cannot be loaded, a file cannot be read, or stdout is gone. What goes wrong in a reply is said, and the chat
 /// goes on; when the messages come from a pipe, the first such failure is the command's.
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
-    let chat = begin(&args, globals.model.is_none())?;
+    let saved = args.resume.as_deref().map(Saved::read).transpose()?;
+    let files = globals.open_files()?;
+    let chat = begin(&args, saved, globals.model.is_none(), &files)?;
     let seed = chat.sampler.seed;
     let played = args.card.as_deref().map(|path| Played::read(path, &args.user, seed)).transpose()?;
-    let files = globals.open_files()?;
     ensure!(files.tokenizer.is_some(), no_tokenizer(&files.name));
     let driver = Driver::load(globals, files, 1)?;
 
@@ -159,22 +161,23 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
 }
 
 /// The chat that `args` ask for: the saved one, or a new one.
-fn begin(args: &Args, embedded: bool) -> anyhow::Result<Chat> {
-    let saved = args.resume.as_deref().map(Saved::read).transpose()?;
+fn begin(args: &Args, saved: Option<Saved>, embedded: bool, files: &Files) -> anyhow::Result<Chat> {
+    // Chats that were saved without the name of a format were made with Guanaco's.
+    let kept = saved.as_ref().map(|saved| saved.preset.unwrap_or(Preset::Guanaco.into()));
+    let preset = args.prompt_args.preset.or(kept).unwrap_or_default();
     let sampler = match saved.as_ref().and_then(|saved| saved.sampling.as_ref()) {
         Some(saved) => args.sampling.resume(saved),
-        None => args.sampling.clone().for_model(embedded).config(true),
+        None => args.sampling.clone().for_model(embedded).config(true, files.sampling_for(preset)),
     };
     args.sampling.check(&sampler).map_err(|message| wrong_usage("chat", message))?;
     sampler.validate()?;
     let mut chat = Chat::new(sampler, MAX_NEW_TOKENS);
     if let Some(saved) = saved {
         chat.conversation = saved.conversation;
-        chat.preset = saved.preset.unwrap_or_default();
         chat.max_new_tokens = saved.max_new_tokens.unwrap_or(MAX_NEW_TOKENS);
     }
     args.prompt_args.apply(&mut chat.conversation)?;
-    chat.preset = args.prompt_args.preset.unwrap_or(chat.preset);
+    chat.preset = preset;
     chat.max_new_tokens = args.max_new_tokens.unwrap_or(chat.max_new_tokens).max(1);
     chat.ignore_eos = args.ignore_eos;
     chat.history_tokens = args.history_tokens;
@@ -192,6 +195,10 @@ impl Talk {
             "{} tokens of context. Type a message; /help lists the commands, Ctrl-C stops a reply, Ctrl-D leaves.",
             model.files.max_seq_len
         ));
+        note::dim(&format!("Format: {}.", self.chat.preset.explain(model.files.chat_template.as_deref())));
+        if model.files.uses_own_sampling(self.chat.preset, &self.chat.sampler) {
+            note::dim(&format!("Sampling as generation_config.json has it: {}.", self.chat.sampler));
+        }
         if self.chat.conversation.messages.is_empty() {
             return;
         }

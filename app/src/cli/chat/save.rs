@@ -5,12 +5,13 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
-use guanaco_engine::prompt::{Conversation, Preset};
+use guanaco_engine::prompt::Conversation;
 use guanaco_engine::sampler::SamplerConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::chat::Chat;
 use crate::cli::input;
+use crate::format::PresetChoice;
 
 /// A saved chat. A file with nothing but the conversation is one too.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -18,7 +19,7 @@ pub(super) struct Saved {
     #[serde(flatten)]
     pub(super) conversation: Conversation,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) preset: Option<Preset>,
+    pub(super) preset: Option<PresetChoice>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) sampling: Option<SamplerConfig>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,7 +81,7 @@ fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use guanaco_engine::prompt::Message;
+    use guanaco_engine::prompt::{Message, Preset};
 
     use super::*;
 
@@ -90,7 +91,7 @@ mod tests {
         let path = dir.path().join("chat.json");
         let sampler = SamplerConfig { temperature: 0.25, seed: 9, ..SamplerConfig::default() };
         let mut chat = Chat::new(sampler, 77);
-        chat.preset = Preset::Alpaca;
+        chat.preset = Preset::Alpaca.into();
         chat.conversation.messages = vec![Message::user("hi"), Message::assistant("ho")];
         for _ in 0..2 {
             Saved::of(&chat).write(&path).unwrap();

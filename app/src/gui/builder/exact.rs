@@ -4,9 +4,10 @@ use eframe::egui::text_selection::LabelSelectionState;
 use eframe::egui::{
     self, Align2, FontId, Frame, Galley, Label, Margin, RichText, Role, Stroke, Ui, Vec2, WidgetInfo, vec2,
 };
-use guanaco_engine::prompt::{DropReason, Place, Preset, Prompt, Section, SectionKind};
+use guanaco_engine::prompt::{DropReason, NoticeKind, Place, Prompt, Section, SectionKind};
 
 use crate::desk::{Desk, Previewed};
+use crate::format::PresetChoice;
 use crate::gui::text::Texts;
 use crate::gui::theme::section_color;
 use crate::gui::widgets::{icon_button, named, small, warning};
@@ -31,14 +32,19 @@ pub(super) fn ui(ui: &mut Ui, desk: &mut Desk, t: &Texts) {
 
 /// The format, and how much history goes in.
 fn frame(ui: &mut Ui, desk: &mut Desk, t: &Texts) {
+    let automatic = desk.format(PresetChoice::Auto).map_or("…", |preset| preset.name());
     let settings = &mut desk.chat.settings;
+    let name = |choice: PresetChoice| match choice {
+        PresetChoice::Auto => t.with("prompt-preset-auto", &[("preset", automatic.into())]),
+        PresetChoice::Only(preset) => preset.name().to_owned(),
+    };
     ui.horizontal_wrapped(|ui| {
-        let label = ui.label(t.get("prompt-preset"));
+        let label = ui.label(t.get("prompt-preset")).on_hover_text(t.get("prompt-preset-auto-hint"));
         egui::ComboBox::from_id_salt("preset")
-            .selected_text(settings.preset.name())
+            .selected_text(name(settings.preset))
             .show_ui(ui, |ui| {
-                for preset in Preset::ALL {
-                    ui.selectable_value(&mut settings.preset, preset, preset.name());
+                for choice in PresetChoice::all() {
+                    ui.selectable_value(&mut settings.preset, choice, name(choice));
                 }
             })
             .response
@@ -82,8 +88,8 @@ fn account(ui: &mut Ui, previewed: &Previewed, prompt: &Prompt, t: &Texts) {
         ];
         warning(ui, &t.with("prompt-dropped", &numbers));
     }
-    for notice in &prompt.notices {
-        use guanaco_engine::prompt::NoticeKind;
+    // The line under the composer says that there is no source.
+    for notice in prompt.notices.iter().filter(|notice| notice.kind != NoticeKind::NoSources) {
         if !matches!(notice.kind, NoticeKind::Dropped | NoticeKind::Neutralised) {
             warning(ui, &notice.text);
         }

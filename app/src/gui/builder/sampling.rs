@@ -8,14 +8,26 @@ use crate::gui::text::Texts;
 use crate::gui::widgets::{named, small};
 
 pub(super) fn ui(ui: &mut Ui, desk: &mut Desk, t: &Texts) {
+    let own = desk.own_sampling();
     let settings = &mut desk.chat.settings;
     let sampler = &mut settings.sampler;
     let same = |preset: SamplerPreset| SamplerConfig { seed: sampler.seed, ..preset.config() } == *sampler;
     let current = SamplerPreset::ALL.into_iter().find(|preset| same(*preset));
     ui.horizontal(|ui| {
         let label = ui.label(t.get("sampling-preset"));
-        let text = current.map_or_else(|| t.get("sampling-own").to_owned(), |preset| preset.to_string());
+        let is_own = own.as_ref().is_some_and(|own| SamplerConfig { seed: sampler.seed, ..own.clone() } == *sampler);
+        let text = match current {
+            _ if is_own => t.get("sampling-preset-model").to_owned(),
+            Some(preset) => preset.to_string(),
+            None => t.get("sampling-own").to_owned(),
+        };
         let combo = ComboBox::from_id_salt("sampler-preset").selected_text(text).show_ui(ui, |ui| {
+            if let Some(own) = &own {
+                let choice = ui.selectable_label(is_own, t.get("sampling-preset-model"));
+                if choice.on_hover_text(t.get("sampling-preset-model-hint")).clicked() {
+                    *sampler = SamplerConfig { seed: sampler.seed, ..own.clone() };
+                }
+            }
             for preset in SamplerPreset::ALL {
                 let hover = match preset {
                     SamplerPreset::Guanaco => t.get("sampling-preset-guanaco"),

@@ -6,7 +6,7 @@ use guanaco_engine::prompt::{Language, Source};
 use crate::desk::Desk;
 use crate::gui::dialog;
 use crate::gui::text::Texts;
-use crate::gui::widgets::{icon_button, named, small, warning};
+use crate::gui::widgets::{icon_button, named, small};
 
 /// What the tab remembers.
 #[derive(Default)]
@@ -49,9 +49,6 @@ impl SystemView {
         }
         if ui.button(t.get("prompt-source-file")).clicked() {
             dialog::ask(ui, dialog::Purpose::Sources, t.get("prompt-source-file"));
-        }
-        if settings.characters.is_empty() && !settings.system.has_source() {
-            warning(ui, t.get("chat-no-source"));
         }
         ui.separator();
         ui.label(t.get("prompt-keywords"));

@@ -4,6 +4,7 @@ use eframe::egui::{self, Event, ImeEvent, Key, KeyboardShortcut, Modifiers, Text
 
 use crate::desk::Desk;
 use crate::gui::text::Texts;
+use crate::gui::widgets::small;
 
 /// The message field.
 fn field() -> egui::Id {
@@ -108,6 +109,9 @@ impl Composer {
                 }
             }
         });
+        if desk.lacks_sources() {
+            small(ui, t.get("chat-no-source"));
+        }
     }
 }
 

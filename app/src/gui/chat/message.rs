@@ -282,6 +282,10 @@ fn facts(ui: &mut Ui, node: &Node, info: &ReplyInfo, t: &Texts) {
             let count = small(ui, t.with("chat-dropped", &[("n", n_dropped.into())]));
             count.on_hover_ui(|ui| info.dropped.iter().for_each(|line| drop(ui.label(dropped(line, t)))));
         }
+        if !info.sourced {
+            // The sentence itself is under the composer, once.
+            named(warning(ui, ""), t.get("chat-no-source"));
+        }
         match info.finish.as_deref() {
             _ if !node.complete => drop(warning(ui, t.get("chat-incomplete"))),
             Some("max-tokens") => drop(small(ui, t.get("chat-cut-limit"))),
@@ -290,7 +294,4 @@ fn facts(ui: &mut Ui, node: &Node, info: &ReplyInfo, t: &Texts) {
             _ => {}
         }
     });
-    if !info.sourced {
-        warning(ui, t.get("chat-no-source"));
-    }
 }
