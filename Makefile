@@ -17,6 +17,7 @@ demo:
 test:
 	@scripts/setup test
 	@scripts/adapters
+	@scripts/models
 	@scripts/test
 
 # The embedded model on its held-out dialogues: exact match for each skill and language, at least 90 % in each.
