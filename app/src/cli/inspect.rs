@@ -35,7 +35,8 @@ Examples:
   \"tensors\":[{\"name\":…,\"dtype\":…,\"shape\":[…],\"file\":…}],\"memory\":[{\"what\":…,\"bytes\":N}] on a GPU,
   \"memory_software\":the same on software Vulkan,\"chat\":null without a tokenizer, or {\"preset\":…,
   \"sampling\":{…},\"ends\":[{\"id\":N,\"token\":…}]},\"warnings\":[…]};
-  config.rope_scaling is null or {\"type\":\"linear\" or \"dynamic\",\"factor\":N} or {\"type\":\"llama3\",…};
+  config.rope_scaling is null or {\"type\":\"linear\" or \"dynamic\",\"factor\":N} or {\"type\":\"llama3\" or
+  \"yarn\",…};
   config.rope_factors is there when the file divides each frequency by its own")]
 pub struct Args {
     /// The checkpoint [default: --model, or the embedded one]
@@ -131,6 +132,7 @@ enum Scaling {
     Linear { factor: f64 },
     Dynamic { factor: f64 },
     Llama3 { factor: f64, low_freq_factor: f64, high_freq_factor: f64, original_max_position_embeddings: f64 },
+    Yarn { factor: f64, original_max_position_embeddings: f64, attention_factor: f64 },
 }
 
 impl Scaling {
@@ -139,6 +141,9 @@ impl Scaling {
             RopeScaling::None => None,
             RopeScaling::Linear { factor } => Some(Self::Linear { factor }),
             RopeScaling::Dynamic { factor, .. } => Some(Self::Dynamic { factor }),
+            RopeScaling::Yarn { factor, original_max_position_embeddings, attention_factor, .. } => {
+                Some(Self::Yarn { factor, original_max_position_embeddings, attention_factor })
+            }
             RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => {
                 Some(Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings })
             }
@@ -151,6 +156,11 @@ impl std::fmt::Display for Scaling {
         match self {
             Self::Linear { factor } => write!(f, "linear scaling by {factor}"),
             Self::Dynamic { factor } => write!(f, "dynamic scaling by {factor}"),
+            Self::Yarn { factor, original_max_position_embeddings, attention_factor } => write!(
+                f,
+                "yarn scaling by {factor} (from a context of {original_max_position_embeddings}, attention factor \
+                 {attention_factor:.4})"
+            ),
             Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => write!(
                 f,
                 "llama3 scaling by {factor} (low {low_freq_factor}, high {high_freq_factor}, from a context of \

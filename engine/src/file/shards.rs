@@ -47,6 +47,13 @@ fn choose(folder: &Folder) -> Result<String> {
         }
     }
     let names = folder.names()?;
+    let is_part = |name: &&String| name.starts_with("consolidated.") && name.ends_with(".pth");
+    let has_params = names.iter().any(|name| name == "params.json") && !folder.has("config.json");
+    if let Some(name) = names.iter().find(is_part).filter(|_| has_params) {
+        let detail = "this is Meta's own format (consolidated.*.pth, params.json), which is not read: use the repository \
+                      of the same model for transformers, whose name ends in -hf or has a config.json";
+        return Err(Error::format(&folder.path(name), detail));
+    }
     if let Some(name) = named_by_quantizer(folder, &names)? {
         return Ok(name);
     }

@@ -4,7 +4,7 @@
 //! (<https://github.com/ggml-org/llama.cpp/blob/master/src/llama-model.cpp>).
 
 use super::config::{Config, MAX_DIM, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN_DIM, MAX_LAYERS, MAX_SEQ_LEN, MAX_VOCAB};
-use super::rope::RopeScaling;
+use super::rope::{RopeScaling, YARN_BETAS, yarn_mscale};
 use crate::error::{Error, Result};
 use crate::file::{Checkpoint, Dtype, Metadata};
 
@@ -93,6 +93,12 @@ impl Keys<'_> {
     fn check_architecture(&self) -> Result<()> {
         const KEY: &str = "general.architecture";
         let expected = "this program computes LLaMA (llama) and nothing else";
+        if let Some(kind) = self.metadata.text("general.type")?.filter(|kind| *kind != "model") {
+            let kind: String = kind.chars().take(40).collect();
+            return Err(
+                self.error("general.type", format!("expected model, got {kind:?}: this file is not a language model"))
+            );
+        }
         match self.metadata.text(KEY)? {
             Some("llama") => {}
             Some(name) => {
@@ -170,6 +176,32 @@ impl Keys<'_> {
         Ok(clamped)
     }
 
+    /// YaRN with llama.cpp's defaults: `attn_factor` multiplies the factor that follows from the scaling.
+    fn yarn(&self) -> Result<RopeScaling> {
+        let positive = |key: &str, default: Option<f64>| match self.metadata.float(key)?.or(default) {
+            Some(number) if number > 0.0 && number <= 1e9 => Ok(number),
+            Some(number) => Err(self.error(key, format!("expected a number above 0 and up to 1e9, got {number}"))),
+            None => Err(self.error(key, "missing, expected a number above 0: YaRN needs it")),
+        };
+        let factor = positive("llama.rope.scaling.factor", None)?;
+        let original = "llama.rope.scaling.original_context_length";
+        let Some(original_context) = self.metadata.whole(original)?.filter(|length| *length > 0) else {
+            return Err(self.error(original, "missing, expected a number above 0: YaRN needs it"));
+        };
+        let extrapolation = "llama.rope.scaling.yarn_ext_factor";
+        if let Some(other) = self.metadata.float(extrapolation)?.filter(|factor| *factor >= 0.0 && *factor != 1.0) {
+            return Err(self.error(extrapolation, format!("expected 1, got {other}")));
+        }
+        Ok(RopeScaling::Yarn {
+            factor,
+            original_max_position_embeddings: original_context as f64,
+            beta_fast: positive("llama.rope.scaling.yarn_beta_fast", Some(YARN_BETAS.0))?,
+            beta_slow: positive("llama.rope.scaling.yarn_beta_slow", Some(YARN_BETAS.1))?,
+            attention_factor: yarn_mscale(factor, 1.0) * positive("llama.rope.scaling.attn_factor", Some(1.0))?,
+            truncate: true,
+        })
+    }
+
     fn rope(&self) -> Result<(f64, RopeScaling)> {
         const THETA: &str = "llama.rope.freq_base";
         const TYPE: &str = "llama.rope.scaling.type";
@@ -184,9 +216,10 @@ impl Keys<'_> {
             Some("none") => return Ok((theta, RopeScaling::None)),
             // A factor alone is linear.
             None | Some("linear") => {}
+            Some("yarn") => return Ok((theta, self.yarn()?)),
             Some(kind) => {
                 let kind: String = kind.chars().take(40).collect();
-                return Err(self.error(TYPE, format!("{kind:?} is not supported: expected none or linear")));
+                return Err(self.error(TYPE, format!("{kind:?} is not supported: expected none, linear or yarn")));
             }
         }
         let key = if self.metadata.float(FACTOR)?.is_some() { FACTOR } else { SCALE };

@@ -40,6 +40,22 @@ pub enum RopeScaling {
         /// The context that the model was first trained on.
         original_max_position_embeddings: f64,
     },
+    /// YaRN (<https://arxiv.org/abs/2309.00071>): as LLaMA 3's, blended by the number of the pair, and with attention that is
+    /// sharpened by [`RopeScaling::attention_factor`].
+    Yarn {
+        /// Greater than 0.
+        factor: f64,
+        /// The context that the model was first trained on.
+        original_max_position_embeddings: f64,
+        /// Turns within the original context from which on a pair is kept.
+        beta_fast: f64,
+        /// Turns within the original context below which a pair is divided.
+        beta_slow: f64,
+        /// What cosine and sine are multiplied by.
+        attention_factor: f64,
+        /// Whether the bounds of the blend are whole pairs.
+        truncate: bool,
+    },
 }
 
 impl RopeScaling {
@@ -87,9 +103,31 @@ impl RopeScaling {
                     original_max_position_embeddings: positive("original_max_position_embeddings")?,
                 })
             }
+            Some("yarn") => {
+                let optional = |field: &str| get(field).map(|_| positive(field)).transpose();
+                let factor = positive("factor")?;
+                let attention_factor =
+                    match (optional("attention_factor")?, optional("mscale")?, optional("mscale_all_dim")?) {
+                        (Some(factor), ..) => factor,
+                        (None, Some(mscale), Some(all)) => yarn_mscale(factor, mscale) / yarn_mscale(factor, all),
+                        _ => yarn_mscale(factor, 1.0),
+                    };
+                let truncate = match get("truncate") {
+                    None => true,
+                    Some(value) => value.as_bool().ok_or("its truncate must be true or false")?,
+                };
+                Ok(Self::Yarn {
+                    factor,
+                    original_max_position_embeddings: positive("original_max_position_embeddings")?,
+                    beta_fast: optional("beta_fast")?.unwrap_or(YARN_BETAS.0),
+                    beta_slow: optional("beta_slow")?.unwrap_or(YARN_BETAS.1),
+                    attention_factor,
+                    truncate,
+                })
+            }
             Some(kind) => {
                 let kind: String = kind.chars().take(40).collect();
-                Err(format!("rope_type {kind:?} is not supported: expected default, linear, dynamic or llama3"))
+                Err(format!("rope_type {kind:?} is not supported: expected default, linear, dynamic, llama3 or yarn"))
             }
         }
     }
@@ -103,7 +141,7 @@ impl RopeScaling {
     /// values, in radians.
     ///
     /// The formulas are those of transformers' `modeling_rope_utils.py` (`_compute_linear_scaling_rope_parameters`,
-    /// `_compute_dynamic_ntk_parameters`, `_compute_llama3_parameters`;
+    /// `_compute_dynamic_ntk_parameters`, `_compute_llama3_parameters`, `_compute_yarn_parameters`;
     /// <https://github.com/huggingface/transformers/blob/main/src/transformers/modeling_rope_utils.py>), computed in f64 and
     /// rounded once.
     pub fn inv_freq_for(&self, head_dim: usize, theta: f64, seq_len: usize) -> Vec<f32> {
@@ -115,12 +153,41 @@ impl RopeScaling {
             _ => theta,
         };
         let plain = (0..head_dim / 2).map(|pair| theta.powf(-((2 * pair) as f64) / head_dim as f64));
+        if let Self::Yarn { factor, .. } = *self {
+            let (low, high) = self.yarn_range(head_dim, theta);
+            let divided = |pair: usize| ((pair as f64 - low) / (high - low)).clamp(0.0, 1.0);
+            let blend = |(pair, freq): (usize, f64)| freq / factor * divided(pair) + freq * (1.0 - divided(pair));
+            return plain.enumerate().map(|pair| blend(pair) as f32).collect();
+        }
         plain.map(|freq| self.scale(freq) as f32).collect()
+    }
+
+    /// What cosine and sine are multiplied by, so that the product of a query and a key is multiplied by its square.
+    pub fn attention_factor(&self) -> f64 {
+        match *self {
+            Self::Yarn { attention_factor, .. } => attention_factor,
+            _ => 1.0,
+        }
+    }
+
+    /// The pairs between which YaRN blends: up to the first all are kept, from the second on all are divided.
+    fn yarn_range(&self, head_dim: usize, theta: f64) -> (f64, f64) {
+        let Self::Yarn { original_max_position_embeddings: original, beta_fast, beta_slow, truncate, .. } = *self
+        else {
+            return (0.0, 1.0);
+        };
+        let pair_that_turns = |times: f64| head_dim as f64 * (original / (times * TAU)).ln() / (2.0 * theta.ln());
+        let (mut low, mut high) = (pair_that_turns(beta_fast), pair_that_turns(beta_slow));
+        if truncate {
+            (low, high) = (low.floor(), high.ceil());
+        }
+        let (low, high) = (low.max(0.0), high.min((head_dim - 1) as f64));
+        (low, if low == high { high + 0.001 } else { high })
     }
 
     fn scale(&self, freq: f64) -> f64 {
         match *self {
-            Self::None | Self::Dynamic { .. } => freq,
+            Self::None | Self::Dynamic { .. } | Self::Yarn { .. } => freq,
             Self::Linear { factor } => freq / factor,
             Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => {
                 let turns = original_max_position_embeddings * freq / TAU;
@@ -129,6 +196,14 @@ impl RopeScaling {
             }
         }
     }
+}
+
+/// YaRN's `beta_fast` and `beta_slow` where a file names none.
+pub(super) const YARN_BETAS: (f64, f64) = (32.0, 1.0);
+
+/// How much attention is sharpened for a context that is `factor` times the trained one (`get_mscale` of transformers).
+pub(super) fn yarn_mscale(factor: f64, mscale: f64) -> f64 {
+    if factor <= 1.0 { 1.0 } else { 0.1 * mscale * factor.ln() + 1.0 }
 }
 
 #[cfg(test)]

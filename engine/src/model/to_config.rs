@@ -47,6 +47,24 @@ impl Config {
             RopeScaling::None => Value::Null,
             RopeScaling::Linear { factor } => json!({"rope_type": "linear", "factor": factor}),
             RopeScaling::Dynamic { factor, .. } => json!({"rope_type": "dynamic", "factor": factor}),
+            RopeScaling::Yarn {
+                factor,
+                original_max_position_embeddings,
+                beta_fast,
+                beta_slow,
+                attention_factor,
+                truncate,
+            } => {
+                json!({
+                    "rope_type": "yarn",
+                    "factor": factor,
+                    "original_max_position_embeddings": original_max_position_embeddings as u64,
+                    "beta_fast": beta_fast,
+                    "beta_slow": beta_slow,
+                    "attention_factor": attention_factor,
+                    "truncate": truncate,
+                })
+            }
             RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => {
                 json!({
                     "rope_type": "llama3",
@@ -98,6 +116,8 @@ mod tests {
             r#""rope_theta":500000.0,"rope_scaling":{"rope_type":"dynamic","factor":2.0}"#,
             r#""rope_theta":500000.0,"rope_scaling":{"rope_type":"llama3","factor":8.0,"low_freq_factor":1.0,
                "high_freq_factor":4.0,"original_max_position_embeddings":8192}"#,
+            r#""rope_theta":10000.0,"rope_scaling":{"type":"yarn","factor":16.0,"original_max_position_embeddings":4096,
+               "beta_fast":24,"mscale":0.7,"mscale_all_dim":0.5,"truncate":false}"#,
         ] {
             let text = format!(
                 r#"{{"model_type":"llama","hidden_size":64,"intermediate_size":172,"num_attention_heads":4,

@@ -33,6 +33,9 @@ pub struct QuantizeConfig {
     path: PathBuf,
 }
 
+/// Values of `quant_method` whose files have AutoGPTQ's layout.
+pub(super) const METHODS: [&str; 2] = ["gptq", "auto-round"];
+
 #[derive(Deserialize)]
 struct ConfigFile {
     quantization_config: Option<Fields>,
@@ -45,6 +48,7 @@ struct Fields {
     group_size: Option<i64>,
     quant_method: Option<String>,
     checkpoint_format: Option<String>,
+    packing_format: Option<String>,
 }
 
 impl QuantizeConfig {
@@ -72,8 +76,15 @@ impl QuantizeConfig {
 
     fn check(fields: Fields, path: PathBuf) -> Result<Self> {
         let fail = |field: &str, detail: String| Err(Error::config(&path, field, detail));
-        if let Some(method) = fields.quant_method.filter(|method| !method.eq_ignore_ascii_case("gptq")) {
-            return fail("quant_method", format!("expected gptq, got {method:?}, which this program does not read"));
+        let is_read = |method: &String| METHODS.iter().any(|known| method.eq_ignore_ascii_case(known));
+        if let Some(method) = fields.quant_method.as_ref().filter(|method| !is_read(method)) {
+            let read = METHODS.join(" or ");
+            return fail("quant_method", format!("expected {read}, got {method:?}, which this program does not read"));
+        }
+        // auto-round packs as AutoGPTQ does where it says so. Its other packings differ in their zeros, or altogether.
+        if let Some(packing) = fields.packing_format.as_deref().filter(|packing| !packing.ends_with("auto_gptq")) {
+            let detail = format!("expected auto_round:auto_gptq, got {packing:?}: export it in the format auto_gptq");
+            return fail("packing_format", detail);
         }
         match fields.bits {
             Some(4) => {}

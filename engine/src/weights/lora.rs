@@ -9,11 +9,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use regex::Regex;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::convert::{Target, convert_rows};
-use super::names::Role;
+use super::names::{Role, unwrapped};
 use super::tensor::{ResolvedTensor, Stored, rope_row};
 use crate::error::{Error, Result};
 use crate::file::{self, Checkpoint, RopeLayout, TensorView};
@@ -37,8 +38,8 @@ struct Config {
     r: usize,
     alpha: f64,
     rslora: bool,
-    ranks: BTreeMap<String, usize>,
-    alphas: BTreeMap<String, f64>,
+    ranks: Vec<(Regex, usize)>,
+    alphas: Vec<(Regex, f64)>,
 }
 
 /// What one LoRA adds to one tensor.
@@ -67,29 +68,73 @@ struct Fields {
     #[serde(default)]
     use_rslora: Option<bool>,
     #[serde(default)]
-    rank_pattern: Option<BTreeMap<String, i64>>,
+    rank_pattern: Option<Ordered<i64>>,
     #[serde(default)]
-    alpha_pattern: Option<BTreeMap<String, f64>>,
+    alpha_pattern: Option<Ordered<f64>>,
+    #[serde(default)]
+    init_lora_weights: Value,
     #[serde(default)]
     bias: Option<String>,
     #[serde(flatten)]
     others: BTreeMap<String, Value>,
 }
 
-/// Fields that change what is computed: anything but null, false or empty is refused.
-const REFUSED: &[&str] = &[
-    "use_dora",
-    "use_qalora",
-    "use_bdlora",
-    "lora_bias",
-    "fan_in_fan_out",
-    "layer_replication",
-    "trainable_token_indices",
-    "target_parameters",
-    "alora_invocation_tokens",
-    "velora_config",
-    "monteclora_config",
+/// Fields that say how the adapter was trained or where it belongs, and change nothing in what its tensors compute. Any other
+/// field that is not null, false or empty is refused: it may ask for what is not computed here.
+const HARMLESS: &[&str] = &[
+    "auto_mapping",
+    "base_model_name_or_path",
+    "corda_config",
+    "enable_lora",
+    "ensure_weight_tying",
+    "eva_config",
+    "exclude_modules",
+    "inference_mode",
+    "layers_pattern",
+    "layers_to_transform",
+    "loftq_config",
+    "lora_dropout",
+    "lora_ga_config",
+    "megatron_core",
+    "merge_weights",
+    "modules_to_save",
+    "peft_version",
+    "qalora_group_size",
+    "revision",
+    "runtime_config",
+    "target_modules",
+    "task_type",
+    "unsloth_fixed",
 ];
+
+/// Values of `init_lora_weights` that begin from the base as it is. All others take a part out of the base when the adapter is
+/// made, and PEFT takes it out again when it loads one; see PEFT's `peft/tuners/lora/layer.py`.
+const PLAIN_STARTS: [&str; 3] = ["gaussian", "eva", "orthogonal"];
+
+/// The entries of an object in the order of the file: of several patterns that match, PEFT takes the first.
+struct Ordered<T>(Vec<(String, T)>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Ordered<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries<T>(std::marker::PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for Entries<T> {
+            type Value = Ordered<T>;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Ordered<T>, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Ordered(entries))
+            }
+        }
+        deserializer.deserialize_map(Entries(std::marker::PhantomData))
+    }
+}
 
 impl Lora {
     /// Opens the adapter in the folder `path` (or the folder of the file `path`), to be laid over a base with `weight`.
@@ -99,6 +144,11 @@ impl Lora {
     /// what is not LoRA.
     pub fn open(path: &Path, weight: f64) -> Result<Self> {
         let metadata = std::fs::metadata(path).map_err(|error| Error::io("open", path, error))?;
+        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) {
+            let detail = "a LoRA as a GGUF file is not read: use the PEFT adapter that it was converted from, a folder with \
+                          adapter_config.json";
+            return Err(Error::format(path, detail));
+        }
         let folder = if metadata.is_dir() { path } else { path.parent().unwrap_or(Path::new(".")) };
         let config_path = folder.join(CONFIG);
         let Some(bytes) = file::file_bytes(folder, CONFIG)? else {
@@ -288,7 +338,7 @@ enum Kind {
 impl Part {
     /// Takes a name apart; None for the base's own tensors, which some versions of PEFT save beside the trained ones.
     fn of(name: &str) -> Option<Self> {
-        let plain = name.strip_prefix("base_model.model.").unwrap_or(name);
+        let plain = unwrapped(name);
         for (a, b) in [("lora_A", "lora_B"), ("lora_embedding_A", "lora_embedding_B")] {
             if let Some((module, _)) = plain.split_once(&format!(".{a}")) {
                 return Some(Self { module: module.to_owned(), kind: Kind::A { b: name.replace(a, b) } });
@@ -323,8 +373,23 @@ impl Config {
         if let Some(bias) = fields.bias.filter(|bias| bias != "none") {
             return fail("bias", format!("expected none, got {bias:?}: trained biases are not supported"));
         }
-        for field in REFUSED {
-            let value = fields.others.get(*field).unwrap_or(&Value::Null);
+        let start = &fields.init_lora_weights;
+        let is_plain = match start {
+            Value::Null | Value::Bool(_) => true,
+            Value::String(name) => PLAIN_STARTS.iter().any(|plain| name.eq_ignore_ascii_case(plain)),
+            _ => false,
+        };
+        if !is_plain {
+            let detail = format!(
+                "{start} takes a part out of the base when the adapter is loaded, which is not computed here: save it again \
+                 with PEFT's path_initial_model_for_weight_conversion, or merge it with PEFT"
+            );
+            return fail("init_lora_weights", detail);
+        }
+        for (field, value) in &fields.others {
+            if HARMLESS.contains(&field.as_str()) {
+                continue;
+            }
             let empty = match value {
                 Value::Null | Value::Bool(false) => true,
                 Value::Array(values) => values.is_empty(),
@@ -343,18 +408,23 @@ impl Config {
         let Some(alpha) = fields.lora_alpha.filter(|alpha| alpha.is_finite()) else {
             return fail("lora_alpha", "missing, expected a number".to_owned());
         };
-        let ranks = fields.rank_pattern.unwrap_or_default();
-        let alphas = fields.alpha_pattern.unwrap_or_default();
-        for (field, key) in
-            ranks.keys().map(|key| ("rank_pattern", key)).chain(alphas.keys().map(|key| ("alpha_pattern", key)))
-        {
-            if !key.chars().all(|c| c.is_alphanumeric() || "._^$".contains(c)) {
-                return fail(field, format!("expected names of modules, got the pattern {key:?}"));
-            }
-        }
+        let ranks = fields.rank_pattern.map(|ranks| ranks.0).unwrap_or_default();
+        let alphas = fields.alpha_pattern.map(|alphas| alphas.0).unwrap_or_default();
+        let compiled = |field: &str, key: &str| {
+            // The expression of PEFT's `get_pattern_key`.
+            Regex::new(&format!(r"\A(?:.*\.)?(?:{key})\z"))
+                .map_err(|error| Error::config(path, field, format!("{key:?} is not a regular expression: {error}")))
+        };
         let ranks =
-            ranks.into_iter().map(|(key, value)| Ok((key, rank("rank_pattern", value)?))).collect::<Result<_>>()?;
-        Ok(Self { r: rank("r", r)?, alpha, rslora: fields.use_rslora.unwrap_or(false), ranks, alphas })
+            ranks.into_iter().map(|(key, value)| Ok((compiled("rank_pattern", &key)?, rank("rank_pattern", value)?)));
+        let alphas = alphas.into_iter().map(|(key, value)| Ok((compiled("alpha_pattern", &key)?, value)));
+        Ok(Self {
+            r: rank("r", r)?,
+            alpha,
+            rslora: fields.use_rslora.unwrap_or(false),
+            ranks: ranks.collect::<Result<_>>()?,
+            alphas: alphas.collect::<Result<_>>()?,
+        })
     }
 
     fn rank(&self, module: &str) -> usize {
@@ -367,13 +437,9 @@ impl Config {
     }
 }
 
-/// The value for `module`: of a key that is it, or the end of it behind a dot.
-fn pattern<T: Copy>(patterns: &BTreeMap<String, T>, module: &str) -> Option<T> {
-    let matches = |key: &str| {
-        let (anchored, key) = (key.starts_with('^'), key.trim_start_matches('^').trim_end_matches('$'));
-        module == key || !anchored && module.strip_suffix(key).is_some_and(|rest| rest.ends_with('.'))
-    };
-    patterns.iter().find(|(key, _)| matches(key)).map(|(_, value)| *value)
+/// The value for `module`: of the first pattern that is it, or the end of it after a dot.
+fn pattern<T: Copy>(patterns: &[(Regex, T)], module: &str) -> Option<T> {
+    patterns.iter().find(|(key, _)| key.is_match(module)).map(|(_, value)| *value)
 }
 
 #[cfg(test)]
@@ -389,25 +455,32 @@ mod tests {
         let plain = parse(r#"{"peft_type":"LORA","r":8,"lora_alpha":16,"lora_dropout":0.05}"#).unwrap();
         assert_eq!((plain.rank("model.layers.0.mlp.up_proj"), plain.scale("x")), (8, 2.0));
         let text = r#"{"peft_type":"LORA","r":16,"lora_alpha":8,"use_rslora":true,
-            "rank_pattern":{"v_proj":4,"^model.layers.1.self_attn.q_proj":2},"alpha_pattern":{"down_proj":20}}"#;
+            "rank_pattern":{"v_proj":4,"^model.layers.1.self_attn.q_proj":2},"alpha_pattern":{"down_proj":20,"layers.2.*(q|k)_proj":64}}"#;
         let patterns = parse(text).unwrap();
         assert_eq!(patterns.rank("model.layers.3.self_attn.v_proj"), 4);
         assert_eq!(patterns.rank("model.layers.3.self_attn.xv_proj"), 16);
         assert_eq!(patterns.rank("model.layers.1.self_attn.q_proj"), 2);
         assert_eq!(patterns.scale("model.layers.3.self_attn.v_proj"), 4.0);
         assert_eq!(patterns.scale("model.layers.3.mlp.down_proj"), 5.0);
+        assert_eq!(patterns.scale("model.layers.2.self_attn.k_proj"), 16.0);
+        assert_eq!(patterns.scale("model.layers.3.self_attn.k_proj"), 2.0);
     }
 
     #[test]
     fn what_is_not_lora_is_refused_by_field() {
         let with = |extra: &str| parse(&format!(r#"{{"peft_type":"LORA","r":8,"lora_alpha":16{extra}}}"#));
-        assert!(with(r#","use_dora":false,"layer_replication":null,"loftq_config":{}"#).is_ok());
+        assert!(
+            with(r#","use_dora":false,"layer_replication":null,"loftq_config":{},"init_lora_weights":"eva""#).is_ok()
+        );
         for (extra, field) in [
             (r#","use_dora":true"#, "`use_dora`"),
             (r#","bias":"all""#, "`bias`"),
             (r#","layer_replication":[[0,4]]"#, "`layer_replication`"),
             (r#","rank_pattern":{"v_proj":0}"#, "`rank_pattern`"),
-            (r#","rank_pattern":{"(q|v)_proj":4}"#, "`rank_pattern`"),
+            (r#","rank_pattern":{"(q|v_proj":4}"#, "`rank_pattern`"),
+            (r#","init_lora_weights":"pissa_niter_16""#, "`init_lora_weights`"),
+            (r#","init_lora_weights":"corda""#, "`init_lora_weights`"),
+            (r#","use_something_new":true"#, "`use_something_new`"),
         ] {
             let error = with(extra).unwrap_err();
             assert!(error.contains(field), "{error}");

@@ -3,6 +3,7 @@
 pub mod blocks;
 pub mod convert;
 pub mod export;
+mod foreign;
 pub mod gptq;
 pub mod gptq_write;
 pub mod grid;

@@ -338,21 +338,24 @@ pub fn resolve<'a>(sources: impl Into<Sources<'a>>, dims: &Dims) -> Result<Resol
     let mut tensors = Vec::new();
     let mut used = HashSet::new();
     let mut gptq_config = None;
+    super::foreign::refuse(checkpoint)?;
     let spelling = Spelling::of(checkpoint);
+    let wrapper = Wrapper::of(checkpoint);
     for wanted in expected_as(spelling, dims) {
         let (role, layer) = (wanted.role, wanted.layer);
         let new = |name: &str, (rows, cols), stored| {
             let (name, replaced_by, deltas) = (name.to_owned(), None, Vec::new());
             ResolvedTensor { role, layer, name, rows, cols, stored, replaced_by, deltas }
         };
-        if let Some(found) = find(checkpoint, &wanted.name) {
+        if let Some(found) = wrapper.find(checkpoint, &wanted.name) {
             check(&found, &wanted, spelling)?;
             used.insert(found.name.to_owned());
             tensors.push(new(found.name, found.rows_cols().unwrap_or_default(), Stored::Plain(found.dtype)));
             continue;
         }
         let stem = wanted.name.trim_end_matches(".weight");
-        let codes = find(checkpoint, &format!("{stem}.qweight")).ok_or_else(|| missing(checkpoint, dims, &wanted))?;
+        let codes =
+            wrapper.find(checkpoint, &format!("{stem}.qweight")).ok_or_else(|| missing(checkpoint, dims, &wanted))?;
         let &[rows, cols] = wanted.shape.as_slice() else { return Err(missing(checkpoint, dims, &wanted)) };
         if gptq_config.is_none() {
             gptq_config = Some(QuantizeConfig::load(checkpoint)?);
@@ -364,7 +367,7 @@ pub fn resolve<'a>(sources: impl Into<Sources<'a>>, dims: &Dims) -> Result<Resol
     }
     let unused: Vec<String> = checkpoint.names().filter(|name| !used.contains(*name)).map(str::to_owned).collect();
     for name in &unused {
-        refuse_if_it_matters(checkpoint, dims, name)?;
+        refuse_if_it_matters(checkpoint, &wrapper, dims, name)?;
     }
     lay_over(sources, dims, &mut tensors)?;
     let lookup = tensors.iter().enumerate().map(|(at, tensor)| ((tensor.role, tensor.layer), at)).collect();
@@ -394,8 +397,52 @@ fn lay_over(sources: Sources<'_>, dims: &Dims, tensors: &mut Vec<ResolvedTensor>
     Ok(())
 }
 
-fn find<'a>(checkpoint: &'a Checkpoint, name: &str) -> Option<TensorView<'a>> {
-    checkpoint.tensor(name).or_else(|| checkpoint.tensor(name.strip_prefix("model.")?))
+/// What programs put in front of the names of a model that they wrap, innermost last: `torch.compile`, data parallel training,
+/// PEFT, and a model inside of another class.
+const WRAPPERS: [&str; 5] = ["_orig_mod.", "module.", "base_model.model.", "base_model.", "model."];
+
+/// The name without the wrappers in front of it, but for the `model.` that transformers' names begin with.
+pub(super) fn unwrapped(name: &str) -> &str {
+    let mut rest = name;
+    while let Some(inner) = WRAPPERS.iter().find_map(|wrapper| rest.strip_prefix(wrapper)) {
+        let is_own =
+            rest.starts_with("model.") && ["layers.", "embed_tokens.", "norm."].iter().any(|s| inner.starts_with(s));
+        if is_own {
+            break;
+        }
+        rest = inner;
+    }
+    rest
+}
+
+/// The wrappers in front of a checkpoint's names; mostly none.
+struct Wrapper(String);
+
+impl Wrapper {
+    /// Those in front of the embedding's name.
+    fn of(checkpoint: &Checkpoint) -> Self {
+        let is_embedding = |name: &&str| matches!(unwrapped(name), "model.embed_tokens.weight" | "embed_tokens.weight");
+        let name = checkpoint.names().find(is_embedding).unwrap_or_default();
+        Self(name.strip_suffix(unwrapped(name)).unwrap_or_default().to_owned())
+    }
+
+    fn find<'a>(&self, checkpoint: &'a Checkpoint, name: &str) -> Option<TensorView<'a>> {
+        let plain = name.strip_prefix("model.");
+        let wrapped = |name: &str| checkpoint.tensor(&format!("{}{name}", self.0));
+        let named = |name: &str| checkpoint.tensor(name).or_else(|| wrapped(name));
+        named(name).or_else(|| named(plain?))
+    }
+}
+
+/// The names in the file that are most like `wanted`: those that share most of its last parts.
+fn nearest(checkpoint: &Checkpoint, wanted: &str) -> String {
+    const SHOWN: usize = 3;
+    let shared = |name: &str| name.rsplit('.').zip(wanted.rsplit('.')).take_while(|(one, two)| one == two).count();
+    let mut names: Vec<&str> = checkpoint.names().collect();
+    let total = names.len();
+    names.sort_by_key(|name| std::cmp::Reverse(shared(name)));
+    names.truncate(SHOWN);
+    format!("the file has {total} tensors, such as {}", names.join(", "))
 }
 
 fn missing(checkpoint: &Checkpoint, dims: &Dims, wanted: &ExpectedTensor) -> Error {
@@ -412,6 +459,7 @@ fn missing(checkpoint: &Checkpoint, dims: &Dims, wanted: &ExpectedTensor) -> Err
     } else {
         "not in the file".to_owned()
     };
+    let detail = format!("{detail}; {}", nearest(checkpoint, &wanted.name));
     Error::tensor(checkpoint.path(), &wanted.name, detail)
 }
 
@@ -434,10 +482,11 @@ fn tuple(shape: &[usize]) -> String {
 }
 
 /// Refuses an unused tensor that shows the config to be wrong about the model.
-fn refuse_if_it_matters(checkpoint: &Checkpoint, dims: &Dims, name: &str) -> Result<()> {
+fn refuse_if_it_matters(checkpoint: &Checkpoint, wrapper: &Wrapper, dims: &Dims, name: &str) -> Result<()> {
     let Some(view) = checkpoint.tensor(name) else { return Ok(()) };
     let fail = |detail: String| Err(Error::tensor(view.path(), name, detail));
-    let plain = name.strip_prefix("model.").unwrap_or(name);
+    let plain = name.strip_prefix(wrapper.0.as_str()).unwrap_or(name);
+    let plain = plain.strip_prefix("model.").unwrap_or(plain);
     let spelling = Spelling::of(checkpoint);
     let prefix = spelling.pick("layers.", "blk.");
     if let Some((layer, rest)) = plain.strip_prefix(prefix).and_then(|rest| rest.split_once('.')) {

@@ -291,7 +291,12 @@ const BROKEN: [Broken; 38] = [
         &["llama.attention.layer_norm_rms_epsilon"],
     ),
     ("theta", |file| file.set("llama.rope.freq_base", Value::F32(f32::NAN)), &["llama.rope.freq_base"]),
-    ("yarn", |file| file.set("llama.rope.scaling.type", "yarn"), &["llama.rope.scaling.type", "yarn"]),
+    ("longrope", |file| file.set("llama.rope.scaling.type", "longrope"), &["llama.rope.scaling.type", "longrope"]),
+    (
+        "yarn without a factor",
+        |file| file.set("llama.rope.scaling.type", "yarn"),
+        &["llama.rope.scaling.factor", "YaRN"],
+    ),
     ("a factor", |file| file.set("llama.rope.scaling.factor", Value::F32(-2.0)), &["llama.rope.scaling.factor", "-2"]),
     (
         "part of a head turns",

@@ -118,7 +118,8 @@ impl<'a> Loader<'a> {
             head_words: head_stride / 8,
             max_seq_len,
             out_stride: shapes.heads as u32,
-            scale: 1.0 / (head_dim as f32).sqrt(),
+            // YaRN scales cosine and sine, so that each product of a query and a key has the factor twice.
+            scale: (self.config.rope_scaling.attention_factor().powi(2) / (head_dim as f64).sqrt()) as f32,
             keys_per_split: shapes.split.0,
             max_splits: shapes.split.1,
         };
