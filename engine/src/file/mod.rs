@@ -35,8 +35,8 @@ use map::InMemory;
 
 /// The largest tokenizer: Llama 3's has 9 MB, those with 250,000 pieces have 17.
 const MAX_TOKENIZER: usize = 32 << 20;
-/// The largest of the other side files; a long `tokenizer_config.json` has 50 kB.
-const MAX_SIDE_FILE: usize = 1 << 20;
+/// The largest of the other side files: a `tokenizer_config.json` that lists a vocabulary of added tokens has more than 5 MB.
+const MAX_SIDE_FILE: usize = 16 << 20;
 
 /// How one file format is recognised and read.
 struct Format {
@@ -258,7 +258,7 @@ impl Checkpoint {
     /// A whole side file (`config.json`, `tokenizer.json`, `tokenizer.model`, …); None when there is none of that name.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be read; [`Error::Format`] when it is empty, not a regular file, larger than 1 MiB (a
+    /// [`Error::Io`] when it cannot be read; [`Error::Format`] when it is empty, not a regular file, larger than 16 MiB (a
     /// tokenizer: 32 MiB), or a git-lfs pointer or a web page in its place; [`Error::Request`] when `name` is not a plain file
     /// name.
     pub fn file_bytes(&self, name: &str) -> Result<Option<Cow<'_, [u8]>>> {

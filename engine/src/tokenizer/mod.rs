@@ -9,11 +9,13 @@
 //! - Decoding and streaming share one decoder: control ids say nothing, byte pieces are put together to characters, the
 //!   unknown token prints as sentencepiece's ` ⁇ `.
 
+mod added;
 mod bpe;
 mod gguf;
 mod growth;
 mod json;
 mod piece;
+mod pre;
 mod protobuf;
 mod quiet;
 mod sentencepiece;
@@ -21,7 +23,7 @@ mod special;
 mod stream;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -48,6 +50,7 @@ pub struct Tokenizer {
     eos: Option<u32>,
     adds_bos: bool,
     base_size: usize,
+    notes: Vec<String>,
     path: PathBuf,
 }
 
@@ -104,10 +107,44 @@ impl Tokenizer {
         } else {
             return Ok(None);
         };
-        if let Some((bytes, path)) = read("tokenizer_config.json")? {
-            tokenizer.apply_config(&bytes, &path)?;
+        let config = read("tokenizer_config.json")?;
+        if matches!(tokenizer.encoder, Encoder::SentencePiece(_)) {
+            tokenizer.add_tokens(config.as_ref(), read("added_tokens.json")?)?;
         }
+        for (bytes, path) in read("special_tokens_map.json")?.iter().chain(&config) {
+            tokenizer.apply_config(bytes, path)?;
+        }
+        tokenizer.mark_ends();
         Ok(Some(tokenizer))
+    }
+
+    /// Adds what is next to a `tokenizer.model`: the tokens of `added_tokens_decoder` in `tokenizer_config.json`, and of
+    /// `added_tokens.json`, which must not contradict each other.
+    fn add_tokens(&mut self, config: Option<&SideFile<'_>>, map: Option<SideFile<'_>>) -> Result<()> {
+        if let Some((bytes, path)) = config {
+            let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+            let listed: AddedTokens = serde_json::from_slice(bytes).map_err(|error| {
+                Error::format(path, format!("tokenizer_config.json: added_tokens_decoder: {error}"))
+            })?;
+            let listed = added::from_decoder(listed.added_tokens_decoder.unwrap_or_default());
+            self.add(listed.map_err(|detail| Error::format(path, detail))?, path)?;
+        }
+        if let Some((bytes, path)) = map {
+            self.add(added::from_map(&bytes).map_err(|detail| Error::format(&path, detail))?, &path)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, added: Vec<added::Added>, path: &Path) -> Result<()> {
+        let Encoder::SentencePiece(model) = &mut self.encoder else { return Ok(()) };
+        let markers = model.add(added).map_err(|detail| Error::format(path, detail))?;
+        self.names = names(&model.ids, model.pieces.pieces.len());
+        for marker in markers {
+            if !self.specials.contains(&marker) {
+                self.specials.push(marker);
+            }
+        }
+        Ok(())
     }
 
     /// A tokenizer from the bytes of a `tokenizer.json`; `path` is for messages only.
@@ -125,6 +162,7 @@ impl Tokenizer {
             adds_bos: json.adds_bos,
             base_size: json.base_size,
             encoder: Encoder::Json(Box::new(json)),
+            notes: Vec::new(),
             path: path.to_owned(),
         })
     }
@@ -147,6 +185,7 @@ impl Tokenizer {
             eos: model.eos,
             adds_bos: model.bos.is_some(),
             encoder: Encoder::SentencePiece(Box::new(model)),
+            notes: Vec::new(),
             path: path.to_owned(),
         }
     }
@@ -295,6 +334,11 @@ impl Tokenizer {
         &self.specials
     }
 
+    /// What the file leaves open and was guessed, a sentence each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// The file that this tokenizer was read from.
     pub fn path(&self) -> &Path {
         &self.path
@@ -307,12 +351,12 @@ impl Tokenizer {
         }
     }
 
-    /// BOS, EOS and whether BOS is put in front, from `tokenizer_config.json`. Names are strings or `{"content": …}`; the
+    /// BOS, EOS and whether BOS is put in front, from `tokenizer_config.json` or `special_tokens_map.json`. Names are strings or `{"content": …}`; the
     /// empty strings of early 2023 conversions say nothing.
     fn apply_config(&mut self, bytes: &[u8], path: &Path) -> Result<()> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let config: SpecialNames = serde_json::from_slice(bytes)
-            .map_err(|error| Error::format(path, format!("tokenizer_config.json: not valid JSON: {error}")))?;
+        let config: SpecialNames =
+            serde_json::from_slice(bytes).map_err(|error| Error::format(path, format!("not valid JSON: {error}")))?;
         let named = |field: &str, value: &Value| {
             let name = value.as_str().or_else(|| value["content"].as_str()).filter(|name| !name.is_empty())?;
             let id = self.id(name);
@@ -330,9 +374,15 @@ impl Tokenizer {
         if let Some(adds_bos) = adds_bos {
             self.adds_bos = adds_bos && self.bos.is_some();
         }
-        self.mark_ends();
         Ok(())
     }
+}
+
+/// The added tokens of `tokenizer_config.json`.
+#[derive(Deserialize)]
+struct AddedTokens {
+    #[serde(default)]
+    added_tokens_decoder: Option<BTreeMap<String, added::Entry>>,
 }
 
 /// What is read of `tokenizer_config.json`; the rest of it is skipped. A value of another kind says nothing.

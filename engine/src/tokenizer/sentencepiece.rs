@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 
+use super::added::Added;
 use super::bpe::{Bpe, Normalizer};
 use super::piece::{Piece, Pieces};
 use super::protobuf::{Fields, Message};
@@ -94,6 +95,11 @@ impl Default for Spec {
 impl SentencePiece {
     pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
         let fail = |detail: String| Error::format(path, format!("sentencepiece model: {detail}"));
+        if is_tiktoken(bytes) {
+            let detail = "a tiktoken vocabulary (lines of base64 and a rank), expected a sentencepiece model; it is not read: put the \
+                          tokenizer.json of the same model next to it";
+            return Err(Error::format(path, detail.to_owned()));
+        }
         let mut raw = Vec::new();
         let mut spec = Spec::default();
         let mut fields = Fields::new(bytes);
@@ -222,6 +228,46 @@ impl SentencePiece {
         Ok(ids)
     }
 
+    /// Adds tokens that other files have, in the order of their ids; returns those that are markers.
+    ///
+    /// # Errors
+    /// An id or a name that the model has with another name or id, and ids that leave a gap.
+    pub(super) fn add(&mut self, added: Vec<Added>) -> Result<Vec<(String, u32)>, String> {
+        let names: HashMap<u32, &String> = self.ids.iter().map(|(name, id)| (*id, name)).collect();
+        let mut next = self.pieces.pieces.len() as u32;
+        let (mut pieces, mut tokens, mut markers) = (Vec::new(), Vec::new(), Vec::new());
+        for Added { token, is_special } in added {
+            let (name, id) = (&token.spelling, token.id);
+            if self.ids.get(name) != Some(&id) {
+                if let Some(own) = self.ids.get(name) {
+                    return Err(format!("added token {name:?} has the id {id}, but the model has it as {own}"));
+                }
+                if let Some(own) = names.get(&id) {
+                    return Err(format!("added token {name:?} has the id {id}, which the model has as {own:?}"));
+                }
+                if id != next || name.is_empty() {
+                    return Err(format!(
+                        "added token {name:?} has the id {id}, expected {next}: ids follow the {} of the model, without gaps",
+                        self.pieces.pieces.len()
+                    ));
+                }
+                next += 1;
+                pieces.push((name.clone(), id, if is_special { Piece::Control } else { Piece::Text(name.clone()) }));
+            }
+            if token.is_marker {
+                markers.push((name.clone(), id));
+            }
+            tokens.push(token);
+        }
+        drop(names);
+        for (name, id, piece) in pieces {
+            self.ids.insert(name, id);
+            self.pieces.pieces.push(piece);
+        }
+        self.added = std::mem::take(&mut self.added).with(tokens)?;
+        Ok(markers)
+    }
+
     /// Makes the added token of `id` a marker, where there is one.
     pub(super) fn mark(&mut self, id: u32) {
         self.added.mark(id);
@@ -266,6 +312,20 @@ pub(super) fn to_bytes(raw: &[RawPiece<'_>], normalizer: Normalizer, [bos, eos]:
     spec.int(5, i64::from(normalizer.escape_whitespaces));
     model.bytes(3, &spec.0);
     model.0
+}
+
+/// Whether a file begins as Llama 3's own `tokenizer.model` does: `IQ== 0`.
+fn is_tiktoken(bytes: &[u8]) -> bool {
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let Some(space) = line.iter().position(|byte| *byte == b' ') else { return false };
+    let (token, rank) = (&line[..space], &line[space + 1..]);
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
+    !token.is_empty()
+        && token.len() % 4 == 0
+        && token.iter().all(is_base64)
+        && !rank.is_empty()
+        && rank.iter().all(u8::is_ascii_digit)
 }
 
 fn parse_piece(bytes: &[u8]) -> Result<(&str, f32, Kind), String> {

@@ -98,6 +98,20 @@ impl Finder {
         &self.tokens
     }
 
+    /// This search with more tokens. One that is known already stays as it is, but for becoming a marker.
+    ///
+    /// # Errors
+    /// As [`Finder::new`].
+    pub(super) fn with(mut self, tokens: Vec<Token>) -> Result<Self, String> {
+        for token in tokens {
+            match self.tokens.iter_mut().find(|known| known.id == token.id) {
+                Some(known) => known.is_marker |= token.is_marker,
+                None => self.tokens.push(token),
+            }
+        }
+        Self::new(self.tokens)
+    }
+
     /// Makes the token of `id` a marker, where there is one.
     pub(super) fn mark(&mut self, id: u32) {
         self.tokens.iter_mut().filter(|token| token.id == id).for_each(|token| token.is_marker = true);

@@ -191,8 +191,8 @@ fn refused() -> Outcome {
         (ten_pieces, |file| file.set("tokenizer.ggml.token_type", Value::Wholes(vec![9; 10])), &["token_type", "9"]),
         (ten_pieces, |file| file.set("tokenizer.ggml.tokens", texts(&["a"; 10])), &["tokenizer.ggml.tokens", "\"a\""]),
         (ten_pieces, |file| file.set("tokenizer.ggml.add_bos_token", Value::U32(1)), &["add_bos_token", "UINT32"]),
-        (llama3, |file| file.remove("tokenizer.ggml.pre"), &["tokenizer.ggml.pre", "llama-bpe"]),
-        (llama3, |file| file.set("tokenizer.ggml.pre", "qwen2"), &["tokenizer.ggml.pre", "qwen2"]),
+        (llama3, |file| file.set("tokenizer.ggml.pre", "viking"), &["tokenizer.ggml.pre", "viking", "llama-bpe"]),
+        (llama3, |file| file.set("tokenizer.ggml.pre", ""), &["tokenizer.ggml.pre", "llama-bpe"]),
         (llama3, |file| file.remove("tokenizer.ggml.merges"), &["tokenizer.ggml.merges", "missing"]),
         (llama3, |file| file.set("tokenizer.ggml.merges", texts(&["h o"])), &["tokenizer.ggml.tokens", "\"ho\""]),
     ];
