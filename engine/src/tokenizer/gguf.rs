@@ -98,7 +98,7 @@ fn sentencepiece(metadata: Metadata<'_>) -> Result<Tokenizer> {
     // Defaults as llama.cpp has them for this kind of tokenizer.
     tokenizer.bos = named(metadata, "bos", Some(1), count)?;
     tokenizer.eos = named(metadata, "eos", Some(2), count)?;
-    adds_bos(&mut tokenizer, metadata)?;
+    adds_bos(&mut tokenizer, metadata, true)?;
     Ok(tokenizer)
 }
 
@@ -123,8 +123,9 @@ pub(super) fn side_files(metadata: Metadata<'_>) -> Result<Vec<(&'static str, Ve
     Ok(vec![vocabulary, ("tokenizer_config.json", format!("{config:#}\n").into_bytes())])
 }
 
-fn adds_bos(tokenizer: &mut Tokenizer, metadata: Metadata<'_>) -> Result<()> {
-    let adds_bos = metadata.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(true);
+/// Whether BOS is put in front, as the file says; without a word, `default`.
+fn adds_bos(tokenizer: &mut Tokenizer, metadata: Metadata<'_>, default: bool) -> Result<()> {
+    let adds_bos = metadata.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(default);
     tokenizer.adds_bos = adds_bos && tokenizer.bos.is_some();
     tokenizer.mark_ends();
     Ok(())
@@ -156,8 +157,11 @@ fn byte_level(metadata: Metadata<'_>) -> Result<Tokenizer> {
     let count = tokens(metadata)?.len();
     tokenizer.bos = named(metadata, "bos", None, count)?;
     tokenizer.eos = named(metadata, "eos", None, count)?;
-    adds_bos(&mut tokenizer, metadata)?;
-    if let (_, Some(note)) = rule(metadata)? {
+    // As llama.cpp has it, and for Llama 3's vocabulary whatever the rule is called.
+    let (rule, note) = rule(metadata)?;
+    let is_llama3 = tokenizer.bos.and_then(|bos| tokenizer.piece(bos)).is_some_and(|name| name == "<|begin_of_text|>");
+    adds_bos(&mut tokenizer, metadata, rule.ignores_merges || is_llama3)?;
+    if let Some(note) = note {
         tracing::warn!("{note}; file: {}", metadata.path().display());
         tokenizer.notes.push(note);
     }
