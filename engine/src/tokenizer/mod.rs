@@ -196,7 +196,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] when the text cannot be encoded.
     pub fn encode(&self, text: &str, add_bos: bool) -> Result<Vec<u32>> {
-        self.encode_untrusted(text, &[0..text.len()], add_bos)
+        self.encode_untrusted(text, std::slice::from_ref(&(0..text.len())), add_bos)
     }
 
     /// As [`Tokenizer::encode`], but special tokens spelled in the text become their ids: only for text without untrusted parts. A
