@@ -35,7 +35,9 @@ use map::InMemory;
 
 /// The largest tokenizer: Llama 3's has 9 MB, those with 250,000 pieces have 17.
 const MAX_TOKENIZER: usize = 32 << 20;
-/// The largest of the other side files; a long `tokenizer_config.json` has 50 kB.
+/// The largest file of added tokens: a `tokenizer_config.json` that lists them all has more than 5 MB.
+const MAX_ADDED_TOKENS: usize = 16 << 20;
+/// The largest of the other side files.
 const MAX_SIDE_FILE: usize = 1 << 20;
 
 /// How one file format is recognised and read.
@@ -259,7 +261,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`Error::Io`] when it cannot be read; [`Error::Format`] when it is empty, not a regular file, larger than 1 MiB (a
-    /// tokenizer: 32 MiB), or a git-lfs pointer or a web page in its place; [`Error::Request`] when `name` is not a plain file
+    /// tokenizer: 32 MiB, a list of added tokens: 16 MiB), or a git-lfs pointer or a web page in its place; [`Error::Request`] when `name` is not a plain file
     /// name.
     pub fn file_bytes(&self, name: &str) -> Result<Option<Cow<'_, [u8]>>> {
         side_file(&self.folder, name)
@@ -278,8 +280,12 @@ fn side_file(folder: &Folder, name: &str) -> Result<Option<Cow<'static, [u8]>>> 
     if Path::new(name).file_name().is_none_or(|plain| plain != name) {
         return Err(Error::Request(format!("{name:?} is not a plain file name")));
     }
-    let is_tokenizer = matches!(name, "tokenizer.json" | "tokenizer.model");
-    folder.read(name, if is_tokenizer { MAX_TOKENIZER } else { MAX_SIDE_FILE })
+    let limit = match name {
+        "tokenizer.json" | "tokenizer.model" => MAX_TOKENIZER,
+        "tokenizer_config.json" | "added_tokens.json" => MAX_ADDED_TOKENS,
+        _ => MAX_SIDE_FILE,
+    };
+    folder.read(name, limit)
 }
 
 /// A tensor in its file: nothing is copied, and the bytes have no alignment.

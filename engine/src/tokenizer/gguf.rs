@@ -1,7 +1,7 @@
 //! The tokenizer inside of a GGUF file.
 //!
 //! `tokenizer.ggml.model` is `llama` for a sentencepiece model (pieces, scores and kinds, as in `tokenizer.model`), and `gpt2`
-//! for byte-level BPE (Llama 3's), which goes through the same library as a `tokenizer.json`. The keys are described at
+//! for byte-level BPE (Llama 3's), cut by the rules that `tokenizer.ggml.pre` names, which goes through the same library as a `tokenizer.json`. The keys are described at
 //! <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md#tokenizer>.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::Tokenizer;
 use super::bpe::Normalizer;
+use super::pre::{self, Rule};
 use super::sentencepiece::{Kind, RawPiece, SentencePiece};
 use crate::error::{Error, Result};
 use crate::file::Metadata;
@@ -25,10 +26,6 @@ const TOKENS: &str = "tokenizer.ggml.tokens";
 const SCORES: &str = "tokenizer.ggml.scores";
 const KINDS: &str = "tokenizer.ggml.token_type";
 const MERGES: &str = "tokenizer.ggml.merges";
-
-/// How Llama 3 cuts text before merging, as its own tokenizer has it
-/// (<https://github.com/meta-llama/llama3/blob/main/llama/tokenizer.py>).
-const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// The tokenizer that `metadata` holds; None when it says that there is none.
 pub(super) fn read(metadata: Metadata<'_>) -> Result<Option<Tokenizer>> {
@@ -101,7 +98,7 @@ fn sentencepiece(metadata: Metadata<'_>) -> Result<Tokenizer> {
     // Defaults as llama.cpp has them for this kind of tokenizer.
     tokenizer.bos = named(metadata, "bos", Some(1), count)?;
     tokenizer.eos = named(metadata, "eos", Some(2), count)?;
-    adds_bos(&mut tokenizer, metadata)?;
+    adds_bos(&mut tokenizer, metadata, true)?;
     Ok(tokenizer)
 }
 
@@ -126,9 +123,11 @@ pub(super) fn side_files(metadata: Metadata<'_>) -> Result<Vec<(&'static str, Ve
     Ok(vec![vocabulary, ("tokenizer_config.json", format!("{config:#}\n").into_bytes())])
 }
 
-fn adds_bos(tokenizer: &mut Tokenizer, metadata: Metadata<'_>) -> Result<()> {
-    let adds_bos = metadata.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(true);
+/// Whether BOS is put in front, as the file says; without a word, `default`.
+fn adds_bos(tokenizer: &mut Tokenizer, metadata: Metadata<'_>, default: bool) -> Result<()> {
+    let adds_bos = metadata.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(default);
     tokenizer.adds_bos = adds_bos && tokenizer.bos.is_some();
+    tokenizer.mark_ends();
     Ok(())
 }
 
@@ -158,18 +157,25 @@ fn byte_level(metadata: Metadata<'_>) -> Result<Tokenizer> {
     let count = tokens(metadata)?.len();
     tokenizer.bos = named(metadata, "bos", None, count)?;
     tokenizer.eos = named(metadata, "eos", None, count)?;
-    adds_bos(&mut tokenizer, metadata)?;
+    // As llama.cpp has it, and for Llama 3's vocabulary whatever the rule is called.
+    let (rule, note) = rule(metadata)?;
+    let is_llama3 = tokenizer.bos.and_then(|bos| tokenizer.piece(bos)).is_some_and(|name| name == "<|begin_of_text|>");
+    adds_bos(&mut tokenizer, metadata, rule.ignores_merges || is_llama3)?;
+    if let Some(note) = note {
+        tracing::warn!("{note}; file: {}", metadata.path().display());
+        tokenizer.notes.push(note);
+    }
     Ok(tokenizer)
+}
+
+/// How text is cut, and what to say where that is a guess.
+fn rule(metadata: Metadata<'_>) -> Result<(&'static Rule, Option<String>)> {
+    pre::rule(metadata.text(PRE)?).map_err(|detail| metadata.error(PRE, detail))
 }
 
 /// The text of a `tokenizer.json` with the same tokens and merges.
 fn byte_level_json(metadata: Metadata<'_>) -> Result<Vec<u8>> {
-    let pre = metadata.text(PRE)?;
-    if !matches!(pre, Some("llama-bpe" | "llama3" | "llama-v3")) {
-        let pre: String = pre.unwrap_or("nothing").chars().take(40).collect();
-        let detail = format!("expected llama-bpe, got {pre}: text would be cut by other rules; use a newer conversion");
-        return Err(metadata.error(PRE, detail));
-    }
+    let (rule, _) = rule(metadata)?;
     let tokens = tokens(metadata)?;
     let kinds = kinds(metadata, tokens.len())?;
     let merges = metadata.texts(MERGES, MAX_MERGES)?;
@@ -191,11 +197,9 @@ fn byte_level_json(metadata: Metadata<'_>) -> Result<Vec<u8>> {
     });
     let json = Json {
         added_tokens: added_tokens.collect(),
-        pre_tokenizer: json!({"type": "Sequence", "pretokenizers": [
-            {"type": "Split", "pattern": {"Regex": LLAMA3}, "behavior": "Isolated", "invert": false},
-            {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false}]}),
+        pre_tokenizer: rule.json(),
         decoder: json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true}),
-        model: Model { r#type: "BPE", ignore_merges: true, vocab, merges },
+        model: Model { r#type: "BPE", ignore_merges: rule.ignores_merges, vocab, merges },
     };
     serde_json::to_vec(&json).map_err(|error| metadata.error(TOKENS, error.to_string()))
 }

@@ -4,23 +4,27 @@
 //!   file holds one or the other in its metadata.
 //! - **What is spelled in a text is text.** `</s>` typed by a user encodes to the characters `<`, `/s`, `>` and not to EOS,
 //!   as sentencepiece has it and other than Hugging Face's default: a prompt is built as one string, and a user must not be
-//!   able to end a turn in it. [`Tokenizer::encode_parsing_specials`] does recognise special tokens; it is for text in which
-//!   only trusted hands wrote them, such as the output of a chat template whose messages were neutralised.
+//!   able to end a turn in it. [`Tokenizer::encode_untrusted`] recognises special tokens outside of what users wrote, and
+//!   [`Tokenizer::encode_parsing_specials`] recognises all: for text in which only trusted hands wrote them.
 //! - Decoding and streaming share one decoder: control ids say nothing, byte pieces are put together to characters, the
 //!   unknown token prints as sentencepiece's ` ⁇ `.
 
+mod added;
 mod bpe;
 mod gguf;
 mod growth;
 mod json;
 mod piece;
+mod pre;
 mod protobuf;
 mod quiet;
 mod sentencepiece;
+mod special;
 mod stream;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -46,6 +50,7 @@ pub struct Tokenizer {
     eos: Option<u32>,
     adds_bos: bool,
     base_size: usize,
+    notes: Vec<String>,
     path: PathBuf,
 }
 
@@ -102,10 +107,44 @@ impl Tokenizer {
         } else {
             return Ok(None);
         };
-        if let Some((bytes, path)) = read("tokenizer_config.json")? {
-            tokenizer.apply_config(&bytes, &path)?;
+        let config = read("tokenizer_config.json")?;
+        if matches!(tokenizer.encoder, Encoder::SentencePiece(_)) {
+            tokenizer.add_tokens(config.as_ref(), read("added_tokens.json")?)?;
         }
+        for (bytes, path) in read("special_tokens_map.json")?.iter().chain(&config) {
+            tokenizer.apply_config(bytes, path)?;
+        }
+        tokenizer.mark_ends();
         Ok(Some(tokenizer))
+    }
+
+    /// Adds what is next to a `tokenizer.model`: the tokens of `added_tokens_decoder` in `tokenizer_config.json`, and of
+    /// `added_tokens.json`, which must not contradict each other.
+    fn add_tokens(&mut self, config: Option<&SideFile<'_>>, map: Option<SideFile<'_>>) -> Result<()> {
+        if let Some((bytes, path)) = config {
+            let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+            let listed: AddedTokens = serde_json::from_slice(bytes).map_err(|error| {
+                Error::format(path, format!("tokenizer_config.json: added_tokens_decoder: {error}"))
+            })?;
+            let listed = added::from_decoder(listed.added_tokens_decoder.unwrap_or_default());
+            self.add(listed.map_err(|detail| Error::format(path, detail))?, path)?;
+        }
+        if let Some((bytes, path)) = map {
+            self.add(added::from_map(&bytes).map_err(|detail| Error::format(&path, detail))?, &path)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, added: Vec<added::Added>, path: &Path) -> Result<()> {
+        let Encoder::SentencePiece(model) = &mut self.encoder else { return Ok(()) };
+        let markers = model.add(added).map_err(|detail| Error::format(path, detail))?;
+        self.names = names(&model.ids, model.pieces.pieces.len());
+        for marker in markers {
+            if !self.specials.contains(&marker) {
+                self.specials.push(marker);
+            }
+        }
+        Ok(())
     }
 
     /// A tokenizer from the bytes of a `tokenizer.json`; `path` is for messages only.
@@ -123,6 +162,7 @@ impl Tokenizer {
             adds_bos: json.adds_bos,
             base_size: json.base_size,
             encoder: Encoder::Json(Box::new(json)),
+            notes: Vec::new(),
             path: path.to_owned(),
         })
     }
@@ -135,22 +175,17 @@ impl Tokenizer {
         Ok(Self::from_sentencepiece(SentencePiece::parse(bytes, path)?, path))
     }
 
-    fn from_sentencepiece(model: SentencePiece, path: &Path) -> Self {
+    fn from_sentencepiece(mut model: SentencePiece, path: &Path) -> Self {
         let names = names(&model.ids, model.pieces.pieces.len());
-        let is_special = |piece: &piece::Piece| matches!(piece, piece::Piece::Control | piece::Piece::Unknown(_));
-        let specials = (0u32..)
-            .zip(names.iter().zip(&model.pieces.pieces))
-            .filter(|(_, (_, piece))| is_special(piece))
-            .filter_map(|(id, (name, _))| Some((name.clone()?, id)))
-            .collect();
         Self {
             base_size: names.len(),
             names,
-            specials,
+            specials: std::mem::take(&mut model.markers),
             bos: model.bos,
             eos: model.eos,
             adds_bos: model.bos.is_some(),
             encoder: Encoder::SentencePiece(Box::new(model)),
+            notes: Vec::new(),
             path: path.to_owned(),
         }
     }
@@ -161,39 +196,59 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] when the text cannot be encoded.
     pub fn encode(&self, text: &str, add_bos: bool) -> Result<Vec<u32>> {
-        let ids = match &self.encoder {
-            Encoder::Json(json) => json.encode(text)?,
-            Encoder::SentencePiece(model) => model.bpe.encode(text)?,
-        };
-        Ok(self.with_bos(ids, add_bos))
+        self.encode_untrusted(text, std::slice::from_ref(&(0..text.len())), add_bos)
     }
 
-    /// As [`Tokenizer::encode`], but special tokens spelled in the text become their ids: only for text whose untrusted parts
-    /// were neutralised. A sentencepiece model is encoded stretch by stretch between them, as transformers' `LlamaTokenizer`
-    /// does (`legacy`).
+    /// As [`Tokenizer::encode`], but special tokens spelled in the text become their ids: only for text without untrusted parts. A
+    /// sentencepiece model is encoded stretch by stretch between them, as transformers' `LlamaTokenizer` does (`legacy`).
     ///
     /// # Errors
     /// [`Error::Tokenizer`] when the text cannot be encoded.
     pub fn encode_parsing_specials(&self, text: &str, add_bos: bool) -> Result<Vec<u32>> {
-        let ids = match &self.encoder {
-            Encoder::Json(json) => json.encode_parsing_specials(text)?,
-            Encoder::SentencePiece(model) => {
-                let (mut ids, mut rest) = (Vec::new(), text);
-                while let Some((at, name, id)) = self.first_special(rest) {
-                    ids.extend(model.bpe.encode(&rest[..at])?);
-                    ids.push(id);
-                    rest = &rest[at + name.len()..];
-                }
-                ids.extend(model.bpe.encode(rest)?);
-                ids
+        self.encode_untrusted(text, &[], add_bos)
+    }
+
+    /// As [`Tokenizer::encode_parsing_specials`], but where the spelling of a special token has a byte in one of the `untrusted`
+    /// ranges, it is text. `untrusted` are byte ranges of `text`, sorted and disjoint. What is between two recognised tokens is
+    /// encoded as one stretch, across the borders of the ranges.
+    ///
+    /// # Errors
+    /// [`Error::Request`] when the ranges are not sorted, overlap or leave the text; [`Error::Tokenizer`] when the text cannot be
+    /// encoded.
+    pub fn encode_untrusted(&self, text: &str, untrusted: &[Range<usize>], add_bos: bool) -> Result<Vec<u32>> {
+        let mut end = 0;
+        for range in untrusted {
+            if range.start < end || range.end < range.start || range.end > text.len() {
+                return Err(Error::Request(format!(
+                    "the untrusted range {range:?} must begin at byte {end} or later and end in the text of {} bytes",
+                    text.len()
+                )));
             }
+            end = range.end;
+        }
+        let ids = match &self.encoder {
+            Encoder::Json(json) => json.encode(text, untrusted)?,
+            Encoder::SentencePiece(model) => model.encode(text, untrusted)?,
         };
         Ok(self.with_bos(ids, add_bos))
     }
 
-    fn first_special<'t>(&'t self, text: &str) -> Option<(usize, &'t str, u32)> {
-        let found = self.specials.iter().filter_map(|(name, id)| Some((text.find(name.as_str())?, name.as_str(), *id)));
-        found.min_by_key(|&(at, name, _)| (at, std::cmp::Reverse(name.len())))
+    /// Makes BOS and EOS special where they are added tokens, whatever they look like.
+    fn mark_ends(&mut self) {
+        for id in self.bos.into_iter().chain(self.eos) {
+            let is_added = match &self.encoder {
+                Encoder::Json(json) => json.is_added(id),
+                Encoder::SentencePiece(model) => model.is_added(id),
+            };
+            if !is_added || self.specials.iter().any(|(_, special)| *special == id) {
+                continue;
+            }
+            match &mut self.encoder {
+                Encoder::Json(json) => json.mark(id),
+                Encoder::SentencePiece(model) => model.mark(id),
+            }
+            self.specials.extend(self.piece(id).map(|name| (name, id)));
+        }
     }
 
     fn with_bos(&self, mut ids: Vec<u32>, add_bos: bool) -> Vec<u32> {
@@ -273,9 +328,15 @@ impl Tokenizer {
         }
     }
 
-    /// The special and added tokens, as they would be spelled in a text, with their ids.
+    /// The special tokens, as they would be spelled in a text, with their ids: those that the file calls so, and other added tokens
+    /// that do not look like ordinary text (`special.rs` has the rule). In [`Tokenizer::encode`] they are text.
     pub fn specials(&self) -> &[(String, u32)] {
         &self.specials
+    }
+
+    /// What the file leaves open and was guessed, a sentence each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The file that this tokenizer was read from.
@@ -290,12 +351,12 @@ impl Tokenizer {
         }
     }
 
-    /// BOS, EOS and whether BOS is put in front, from `tokenizer_config.json`. Names are strings or `{"content": …}`; the
+    /// BOS, EOS and whether BOS is put in front, from `tokenizer_config.json` or `special_tokens_map.json`. Names are strings or `{"content": …}`; the
     /// empty strings of early 2023 conversions say nothing.
     fn apply_config(&mut self, bytes: &[u8], path: &Path) -> Result<()> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let config: SpecialNames = serde_json::from_slice(bytes)
-            .map_err(|error| Error::format(path, format!("tokenizer_config.json: not valid JSON: {error}")))?;
+        let config: SpecialNames =
+            serde_json::from_slice(bytes).map_err(|error| Error::format(path, format!("not valid JSON: {error}")))?;
         let named = |field: &str, value: &Value| {
             let name = value.as_str().or_else(|| value["content"].as_str()).filter(|name| !name.is_empty())?;
             let id = self.id(name);
@@ -315,6 +376,13 @@ impl Tokenizer {
         }
         Ok(())
     }
+}
+
+/// The added tokens of `tokenizer_config.json`.
+#[derive(Deserialize)]
+struct AddedTokens {
+    #[serde(default)]
+    added_tokens_decoder: Option<BTreeMap<String, added::Entry>>,
 }
 
 /// What is read of `tokenizer_config.json`; the rest of it is skipped. A value of another kind says nothing.

@@ -4,11 +4,14 @@
 //! are wrong. Field numbers from <https://github.com/google/sentencepiece/blob/master/src/sentencepiece_model.proto>.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 
+use super::added::Added;
 use super::bpe::{Bpe, Normalizer};
 use super::piece::{Piece, Pieces};
 use super::protobuf::{Fields, Message};
+use super::special::{Finder, Token, looks_like_marker, overlaps, within};
 use crate::error::{Error, Result};
 
 /// What a piece is to the encoder and to the decoder.
@@ -36,14 +39,26 @@ impl Kind {
     }
 }
 
+/// Whether a piece is an added token: one that cuts the text before sentencepiece sees it, as transformers' `added_tokens.json` has
+/// them, and not one of sentencepiece's own user-defined pieces, which stay within it. llama.cpp's conversions give the former this
+/// score (<https://github.com/ggml-org/llama.cpp/blob/master/convert_hf_to_gguf.py>).
+pub(super) fn is_added(score: f32, kind: Kind) -> bool {
+    kind == Kind::UserDefined && score <= ADDED_SCORE
+}
+
+const ADDED_SCORE: f32 = -1000.0;
+
 /// A piece as the file has it: its text, its score and what it is.
 pub(super) type RawPiece<'a> = (&'a str, f32, Kind);
 
 /// A model file, checked.
 pub(super) struct SentencePiece {
-    pub(super) bpe: Bpe,
+    bpe: Bpe,
+    /// Tokens that cut the text.
+    added: Finder,
     pub(super) pieces: Pieces,
     pub(super) ids: HashMap<String, u32>,
+    pub(super) markers: Vec<(String, u32)>,
     pub(super) bos: Option<u32>,
     pub(super) eos: Option<u32>,
 }
@@ -80,6 +95,11 @@ impl Default for Spec {
 impl SentencePiece {
     pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
         let fail = |detail: String| Error::format(path, format!("sentencepiece model: {detail}"));
+        if is_tiktoken(bytes) {
+            let detail = "a tiktoken vocabulary (lines of base64 and a rank), expected a sentencepiece model; it is not read: put the \
+                          tokenizer.json of the same model next to it";
+            return Err(Error::format(path, detail.to_owned()));
+        }
         let mut raw = Vec::new();
         let mut spec = Spec::default();
         let mut fields = Fields::new(bytes);
@@ -179,9 +199,84 @@ impl SentencePiece {
         };
         let (bos, eos) = (special(spec.bos_id, "bos_id")?, special(spec.eos_id, "eos_id")?);
         let fallback = if spec.byte_fallback { Some(Box::new(bytes.map(Option::unwrap_or_default))) } else { None };
-        let bpe = Bpe::new(&raw, spec.normalizer, unk, fallback);
+        let bpe = Bpe::new(&raw, spec.normalizer, unk, fallback)?;
         let pieces = Pieces { pieces, strip_first_space: spec.normalizer.dummy_prefix };
-        Ok(Self { bpe, pieces, ids, bos, eos })
+        let (mut cutting, mut markers) = (Vec::new(), Vec::new());
+        for (id, &(text, score, kind)) in (0u32..).zip(&raw) {
+            let is_special = matches!(kind, Kind::Control | Kind::Unknown);
+            let is_marker = is_special || (kind == Kind::UserDefined && looks_like_marker(text));
+            if is_special || is_added(score, kind) {
+                cutting.push(Token { spelling: text.to_owned(), id, is_marker, ..Token::default() });
+            }
+            if is_marker {
+                markers.push((text.to_owned(), id));
+            }
+        }
+        Ok(Self { bpe, added: Finder::new(cutting)?, pieces, ids, markers, bos, eos })
+    }
+
+    /// The ids of `text`, stretch by stretch between the added tokens, as transformers' `LlamaTokenizer` has it (`legacy`). Markers
+    /// that touch an `untrusted` range are text.
+    pub(super) fn encode(&self, text: &str, untrusted: &[Range<usize>]) -> Result<Vec<u32>> {
+        let (mut ids, mut at) = (Vec::new(), 0);
+        for (id, range) in self.added.find(text, &|range| overlaps(untrusted, &range)) {
+            ids.extend(self.bpe.encode(&text[at..range.start], &within(untrusted, &(at..range.start)))?);
+            ids.push(id);
+            at = range.end;
+        }
+        ids.extend(self.bpe.encode(&text[at..], &within(untrusted, &(at..text.len())))?);
+        Ok(ids)
+    }
+
+    /// Adds tokens that other files have, in the order of their ids; returns those that are markers.
+    ///
+    /// # Errors
+    /// An id or a name that the model has with another name or id, and ids that leave a gap.
+    pub(super) fn add(&mut self, added: Vec<Added>) -> Result<Vec<(String, u32)>, String> {
+        let names: HashMap<u32, &String> = self.ids.iter().map(|(name, id)| (*id, name)).collect();
+        let mut next = self.pieces.pieces.len() as u32;
+        let (mut pieces, mut tokens, mut markers) = (Vec::new(), Vec::new(), Vec::new());
+        for Added { token, is_special } in added {
+            let (name, id) = (&token.spelling, token.id);
+            if self.ids.get(name) != Some(&id) {
+                if let Some(own) = self.ids.get(name) {
+                    return Err(format!("added token {name:?} has the id {id}, but the model has it as {own}"));
+                }
+                if let Some(own) = names.get(&id) {
+                    return Err(format!("added token {name:?} has the id {id}, which the model has as {own:?}"));
+                }
+                if id != next || name.is_empty() {
+                    return Err(format!(
+                        "added token {name:?} has the id {id}, expected {next}: ids follow the {} of the model, without gaps",
+                        self.pieces.pieces.len()
+                    ));
+                }
+                next += 1;
+                pieces.push((name.clone(), id, if is_special { Piece::Control } else { Piece::Text(name.clone()) }));
+            }
+            if token.is_marker {
+                markers.push((name.clone(), id));
+            }
+            tokens.push(token);
+        }
+        drop(names);
+        for (name, id, piece) in pieces {
+            self.ids.insert(name, id);
+            self.pieces.pieces.push(piece);
+        }
+        self.added = std::mem::take(&mut self.added).with(tokens)?;
+        Ok(markers)
+    }
+
+    /// Makes the added token of `id` a marker, where there is one.
+    pub(super) fn mark(&mut self, id: u32) {
+        self.added.mark(id);
+        self.bpe.mark(id);
+    }
+
+    /// Whether `id` is an added token or a user-defined piece.
+    pub(super) fn is_added(&self, id: u32) -> bool {
+        self.added.tokens().iter().any(|token| token.id == id) || self.bpe.is_user_defined(id)
     }
 }
 
@@ -217,6 +312,20 @@ pub(super) fn to_bytes(raw: &[RawPiece<'_>], normalizer: Normalizer, [bos, eos]:
     spec.int(5, i64::from(normalizer.escape_whitespaces));
     model.bytes(3, &spec.0);
     model.0
+}
+
+/// Whether a file begins as Llama 3's own `tokenizer.model` does: `IQ== 0`.
+fn is_tiktoken(bytes: &[u8]) -> bool {
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let Some(space) = line.iter().position(|byte| *byte == b' ') else { return false };
+    let (token, rank) = (&line[..space], &line[space + 1..]);
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
+    !token.is_empty()
+        && token.len() % 4 == 0
+        && token.iter().all(is_base64)
+        && !rank.is_empty()
+        && rank.iter().all(u8::is_ascii_digit)
 }
 
 fn parse_piece(bytes: &[u8]) -> Result<(&str, f32, Kind), String> {

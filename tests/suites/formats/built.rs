@@ -190,7 +190,7 @@ fn side_file_memory() -> Outcome {
         ("config.json", 1, config),
         ("generation_config.json", 1, config),
         ("chat_template.jinja", 1, template),
-        ("tokenizer_config.json", 1, template),
+        ("tokenizer_config.json", 16, template),
         ("tokenizer.json", 32, tokenizer),
         ("tokenizer.json", 32, from_checkpoint),
     ] {

@@ -15,6 +15,8 @@ pub(super) fn cases(suite: &mut Suite) {
     suite.case("gguf::sentencepiece", sentencepiece);
     suite.case("gguf::byte-level BPE", byte_level);
     suite.case("gguf::refused", refused);
+    suite.case("gguf::added tokens", added);
+    suite.case("gguf::pre-tokenizers", pre_tokenizers);
 }
 
 /// The texts of a folder's `golden.json`.
@@ -30,7 +32,11 @@ pub(super) fn add(suite: &mut Suite, group: &str, dir: &Path, at_least: usize) {
         ensure!(cases.len() >= at_least, "only {} cases", cases.len());
         for case in cases {
             let (input, expected) = (text(case, "text")?, ids(&case["ids"])?);
-            let got = tokenizer.encode(input, false)?;
+            // A user-defined piece is text where a user spelled it; the golden's ids have it whole.
+            let got = match input.contains("<|x|>") {
+                true => tokenizer.encode_parsing_specials(input, false)?,
+                false => tokenizer.encode(input, false)?,
+            };
             ensure!(got == expected, "{input:?}: expected {expected:?}, got {got:?}");
             // Without byte pieces an unknown character does not come back.
             if !got.contains(&0) {
@@ -41,6 +47,8 @@ pub(super) fn add(suite: &mut Suite, group: &str, dir: &Path, at_least: usize) {
         for case in cases {
             let input = text(case, "text")?;
             ensure!(twin.encode(input, true)? == tokenizer.encode(input, true)?, "as files: {input:?}");
+            let parsed = tokenizer.encode_parsing_specials(input, true)?;
+            ensure!(twin.encode_parsing_specials(input, true)? == parsed, "as files, with specials: {input:?}");
         }
         println!("{title}: {} cases", cases.len());
         Ok(())
@@ -191,8 +199,8 @@ fn refused() -> Outcome {
         (ten_pieces, |file| file.set("tokenizer.ggml.token_type", Value::Wholes(vec![9; 10])), &["token_type", "9"]),
         (ten_pieces, |file| file.set("tokenizer.ggml.tokens", texts(&["a"; 10])), &["tokenizer.ggml.tokens", "\"a\""]),
         (ten_pieces, |file| file.set("tokenizer.ggml.add_bos_token", Value::U32(1)), &["add_bos_token", "UINT32"]),
-        (llama3, |file| file.remove("tokenizer.ggml.pre"), &["tokenizer.ggml.pre", "llama-bpe"]),
-        (llama3, |file| file.set("tokenizer.ggml.pre", "qwen2"), &["tokenizer.ggml.pre", "qwen2"]),
+        (llama3, |file| file.set("tokenizer.ggml.pre", "viking"), &["tokenizer.ggml.pre", "viking", "llama-bpe"]),
+        (llama3, |file| file.set("tokenizer.ggml.pre", ""), &["tokenizer.ggml.pre", "llama-bpe"]),
         (llama3, |file| file.remove("tokenizer.ggml.merges"), &["tokenizer.ggml.merges", "missing"]),
         (llama3, |file| file.set("tokenizer.ggml.merges", texts(&["h o"])), &["tokenizer.ggml.tokens", "\"ho\""]),
     ];
@@ -207,5 +215,100 @@ fn refused() -> Outcome {
         ensure!(message.ends_with("model.gguf") && !message.contains("tokenizer.json"), "{message}");
     }
     println!("{} cases", base.len());
+    Ok(())
+}
+
+/// Added tokens as llama.cpp's conversions write them (type 4, score -1000) cut the text; sentencepiece's own stay within it.
+fn added() -> Outcome {
+    for (score, after) in [(-1000.0, [3, 5]), (0.0, [5, u32::MAX])] {
+        let mut file = ten_pieces();
+        file.set(
+            "tokenizer.ggml.scores",
+            Value::Floats(vec![0.0, 0.0, 0.0, -9.0, -9.0, -9.0, -1.0, -2.0, score, -10.0]),
+        );
+        file.set("tokenizer.ggml.token_type", Value::Wholes(vec![2, 3, 3, 1, 1, 1, 1, 1, 4, 5]));
+        let tokenizer = open(&file)?.context("no tokenizer")?;
+        let mut want = vec![3, 6, 8];
+        want.extend(after.into_iter().filter(|id| *id != u32::MAX));
+        let got = tokenizer.encode_parsing_specials("ab<|end|>b", false)?;
+        ensure!(got == want, "score {score}: expected {want:?}, got {got:?}");
+        ensure!(tokenizer.specials().iter().any(|(name, id)| name == "<|end|>" && *id == 8), "not listed");
+        ensure!(!tokenizer.encode("ab<|end|>b", false)?.contains(&8));
+        ensure!(
+            tokenizer.encode_untrusted("ab<|end|>b<|end|>", &[0..9], false)?.iter().filter(|id| **id == 8).count() == 1
+        );
+        same_as_files(&file, &["ab<|end|>b", " b  a"])?;
+    }
+    Ok(())
+}
+
+/// Every name cuts as the `tokenizer.json` that it was made from: the stretches of letters and digits without merges.
+fn pre_tokenizers() -> Outcome {
+    let ids = |pre: Option<&str>, text: &str| -> anyhow::Result<Vec<String>> {
+        let mut file = llama3();
+        match pre {
+            Some(pre) => file.set("tokenizer.ggml.pre", pre),
+            None => file.remove("tokenizer.ggml.pre"),
+        }
+        let tokenizer = open(&file)?.context("no tokenizer")?;
+        ensure!(
+            tokenizer.notes().is_empty() == !matches!(pre, None | Some("default")),
+            "{pre:?}: {:?}",
+            tokenizer.notes()
+        );
+        let texts = [
+            "naïve café 12345",
+            "Привет, мир!",
+            "你好，世界",
+            "こんにちは",
+            "안녕하세요",
+            "नमस्ते",
+            "สวัสดี",
+            "שלום",
+            "مرحبا",
+            "Γειά",
+        ];
+        for text in texts {
+            let ids = tokenizer.encode(text, false)?;
+            ensure!(tokenizer.decode(&ids)? == text, "{pre:?}: {text:?} does not survive");
+        }
+        Ok(tokenizer.encode(text, false)?.iter().map(|id| tokenizer.piece(*id).unwrap_or_default()).collect())
+    };
+    let by_threes = ["123", "4", "1"];
+    for name in [
+        "llama-bpe",
+        "llama3",
+        "llama-v3",
+        "smaug-bpe",
+        "falcon3",
+        "pixtral",
+        "lfm2",
+        "dbrx",
+        "deepseek-v3",
+        "falcon",
+        "gpt-4o",
+    ] {
+        ensure!(ids(Some(name), "12341")? == by_threes, "{name}: {:?}", ids(Some(name), "12341")?);
+    }
+    for name in [
+        "smollm",
+        "starcoder",
+        "refact",
+        "command-r",
+        "qwen2",
+        "stablelm2",
+        "deepseek-r1-qwen",
+        "tekken",
+        "deepseek-llm",
+        "deepseek-coder",
+    ] {
+        ensure!(ids(Some(name), "12341")? == ["1", "2", "3", "4", "1"], "{name}: {:?}", ids(Some(name), "12341")?);
+    }
+    for name in ["gpt-2", "phi-2", "jina-v2-code"] {
+        ensure!(ids(Some(name), "it's")? == ["it", "'s"], "{name}");
+    }
+    for name in [None, Some("default")] {
+        ensure!(ids(name, "12341")? == by_threes, "{name:?}: {:?}", ids(name, "12341")?);
+    }
     Ok(())
 }
