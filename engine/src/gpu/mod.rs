@@ -1,6 +1,7 @@
 //! The device: which adapter, what it can do, and how work is put on it.
 //!
-//! `adapter` finds and names it, `tier` says what it can do, `context` owns the device and turns every wgpu error into a typed
+//! `backends` opens the graphics APIs, with a `start_marker` for drivers that crash; `adapter` finds and names the device, `tier`
+//! says what it can do, `context` owns the device and turns every wgpu error into a typed
 //! one, `shader` and `pipeline` hold the kernels' texts and compiled forms, `buffer` and `staging` move bytes, `recording` is
 //! the plain list of dispatches that one submit runs, `memory` is the plan that is checked before a model is loaded,
 //! `bandwidth` measures what a decode step is compared with, `timing` what each dispatch takes;
@@ -8,6 +9,7 @@
 //! keeps for the next.
 
 mod adapter;
+mod backends;
 mod bandwidth;
 mod buffer;
 mod cache;
@@ -19,12 +21,14 @@ mod pipeline;
 mod recording;
 mod shader;
 mod staging;
+mod start_marker;
 mod tier;
 mod timing;
 mod tuning;
 mod twin;
 
 pub use adapter::{AdapterFacts, find_adapter, list_adapters, list_adapters_and_tiers};
+pub use backends::note_starts_in;
 pub use buffer::{Buffer, Role};
 pub use context::{Gpu, GpuOptions};
 pub use coop::{CoopShape, CoopType};
