@@ -29,6 +29,7 @@ var<workgroup> q_tile: array<vec4<f32>, 512>; // (rows, cols)
 var<workgroup> p_tile: array<vec4<f32>, 256>; // (KEYS, rows / 4)
 var<workgroup> row_top: array<f32, 32>;
 var<workgroup> row_keep: array<f32, 32>;
+var<workgroup> row_keys: array<u32, 32>; // of each row, n_keys: three divisions
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -43,6 +44,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let cache = kv_head * params.max_seq_len;
     for (var i = lane; i < rows * cols; i += WORKGROUP) {
         q_tile[i] = q[query(row_of(first_row + i / cols, kv_head)) + i % cols];
+    }
+    if lane < rows {
+        row_keys[lane] = n_keys(row_of(first_row + lane, kv_head));
     }
     let last = n_keys(row_of(first_row + rows - 1u, kv_head)) - 1u;
     let col = lane % cols;
@@ -82,7 +86,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         workgroupBarrier();
         if lane < rows {
-            let n = min(n_keys(row_of(first_row + lane, kv_head)), first + KEYS);
+            let n = min(row_keys[lane], first + KEYS);
             var peak = top;
             for (var j = first; j < n; j++) {
                 peak = max(peak, p_tile[(j - first) * quads + lane / 4u][lane % 4u]);
@@ -96,12 +100,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         workgroupBarrier();
         for (var i = lane; i < KEYS * quads; i += WORKGROUP) {
             let my_row = i % quads * 4u;
-            let seen = vec4<bool>(
-                first + i / quads < n_keys(row_of(first_row + my_row, kv_head)),
-                first + i / quads < n_keys(row_of(first_row + my_row + 1u, kv_head)),
-                first + i / quads < n_keys(row_of(first_row + my_row + 2u, kv_head)),
-                first + i / quads < n_keys(row_of(first_row + my_row + 3u, kv_head)),
-            );
+            let ends = vec4<u32>(row_keys[my_row], row_keys[my_row + 1u], row_keys[my_row + 2u], row_keys[my_row + 3u]);
+            let seen = vec4<u32>(first + i / quads) < ends;
             let peak = vec4<f32>(row_top[my_row], row_top[my_row + 1u], row_top[my_row + 2u], row_top[my_row + 3u]);
             p_tile[i] = select(vec4<f32>(), exp(p_tile[i] - peak), seen);
         }

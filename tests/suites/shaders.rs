@@ -5,6 +5,8 @@
 
 #[path = "shaders/spirv.rs"]
 mod spirv;
+#[path = "shaders/stores.rs"]
+mod stores;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     for shader in SHADERS {
         let name = |checker: &str| format!("{}.{}: {checker}", shader.kernel, shader.variant);
         suite.case(name("naga"), || each(shader, |text| same_reflection(shader, text)));
+        suite.case(name("whole vectors"), || each(shader, stores::whole_vectors));
         let coop = shader.features.contains(COOP);
         if coop && version.is_some_and(|version| version < spirv::FIRST_WITH_COOP) {
             suite.skip(name("SPIR-V"), "this spirv-val is older than cooperative matrices (2023.4)");
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
     suite.case("checkers fail: naga", || {
         refused(Text::new("@compute @workgroup_size(1) fn main() { let x: f16 = 1.0h; }", Capabilities::empty(), &[]))
     });
+    suite.case("checkers fail: whole vectors", stores::refuses);
     if spirv_val {
         suite.case("checkers fail: spirv-val", spirv::refuses);
     } else {

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::backends::{self, Found};
 use super::tier::Tier;
 use crate::error::{Error, Result};
 
@@ -118,36 +119,9 @@ impl std::fmt::Display for AdapterFacts {
     }
 }
 
-/// A wgpu instance for `backends`. Debug layers are for the engine's developers: `WGPU_VALIDATION=1`.
-fn instance(backends: wgpu::Backends) -> wgpu::Instance {
-    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-    descriptor.backends = backends;
-    descriptor.flags = wgpu::InstanceFlags::empty();
-    // `Auto` would fall back to FXC, which knows neither f16 nor subgroups, without a word.
-    descriptor.backend_options.dx12.shader_compiler = wgpu::Dx12Compiler::StaticDxc;
-    let mut descriptor = descriptor.with_env();
-    descriptor.backend_options.noop.enable = false;
-    wgpu::Instance::new(descriptor)
-}
-
-/// The native APIs; GL only where they find nothing or GL is asked for, since it shows the same devices again, with less.
-const NATIVE: wgpu::Backends = wgpu::Backends::VULKAN.union(wgpu::Backends::METAL).union(wgpu::Backends::DX12);
-
-/// All adapters, the best first: real GPUs before software.
-fn enumerate(query: Option<&str>) -> Vec<(AdapterFacts, wgpu::Adapter)> {
-    let gl = query.is_some_and(|query| query.trim().to_lowercase().split([':', '#']).next() == Some("gl"));
-    let found = |backends| {
-        let mut adapters = pollster::block_on(instance(backends).enumerate_adapters(backends));
-        adapters.retain(|adapter| {
-            adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
-                && adapter.limits().max_storage_buffers_per_shader_stage >= 8
-        });
-        adapters
-    };
-    let mut adapters = if gl { Vec::new() } else { found(NATIVE) };
-    if adapters.is_empty() {
-        adapters = found(wgpu::Backends::GL);
-    }
+/// All adapters, the best first: real GPUs before software; and the backends that failed.
+fn enumerate(query: Option<&str>) -> (Vec<(AdapterFacts, wgpu::Adapter)>, Vec<String>) {
+    let Found { mut adapters, failures } = backends::find(query);
     adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
         wgpu::DeviceType::DiscreteGpu => 0,
         wgpu::DeviceType::IntegratedGpu => 1,
@@ -158,7 +132,7 @@ fn enumerate(query: Option<&str>) -> Vec<(AdapterFacts, wgpu::Adapter)> {
     let mut facts: Vec<_> =
         adapters.iter().enumerate().map(|(i, adapter)| AdapterFacts::new(i, &adapter.get_info())).collect();
     number(&mut facts);
-    facts.into_iter().zip(adapters).collect()
+    (facts.into_iter().zip(adapters).collect(), failures)
 }
 
 /// Numbers those that have a backend and a name in common.
@@ -172,12 +146,12 @@ fn number(adapters: &mut [AdapterFacts]) {
 
 /// Every adapter on this machine, the best first.
 pub fn list_adapters() -> Vec<AdapterFacts> {
-    enumerate(None).into_iter().map(|(facts, _)| facts).collect()
+    enumerate(None).0.into_iter().map(|(facts, _)| facts).collect()
 }
 
 /// The same, each with what it can do; none is opened for that.
 pub fn list_adapters_and_tiers() -> Vec<(AdapterFacts, Tier)> {
-    enumerate(None).into_iter().map(|(facts, adapter)| (facts, Tier::of(&adapter))).collect()
+    enumerate(None).0.into_iter().map(|(facts, adapter)| (facts, Tier::of(&adapter))).collect()
 }
 
 /// The adapter that `query` means, or the best one.
@@ -185,15 +159,17 @@ pub fn list_adapters_and_tiers() -> Vec<(AdapterFacts, Tier)> {
 /// # Errors
 /// [`Error::Adapter`], with the list of what there is, when none matches.
 pub(super) fn choose(query: Option<&str>) -> Result<(AdapterFacts, wgpu::Adapter)> {
-    let mut adapters = enumerate(query);
-    let available = if adapters.is_empty() {
-        "There is none. Install a GPU driver with Vulkan, or Mesa's software one (Debian, Ubuntu: apt install \
-         mesa-vulkan-drivers libvulkan1)."
-            .to_owned()
+    let (mut adapters, failures) = enumerate(query);
+    let mut available = if adapters.is_empty() {
+        backends::advice(std::env::consts::OS).to_owned()
     } else {
         let lines: Vec<_> = adapters.iter().map(|(facts, _)| format!("  {facts}")).collect();
         format!("Adapters here:\n{}", lines.join("\n"))
     };
+    for failure in failures {
+        available.push('\n');
+        available.push_str(&failure);
+    }
     let wanted = query.map(str::trim).filter(|query| !query.is_empty());
     let facts: Vec<_> = adapters.iter().map(|(facts, _)| facts.clone()).collect();
     let index = match wanted {

@@ -8,6 +8,7 @@ use super::adapter::{self, AdapterFacts};
 use super::cache::Cache;
 use super::device_memory::{self, DeviceMemory};
 use super::pipeline::{Launch, Pipeline};
+use super::proof::Proof;
 use super::recording::Width;
 use super::tier::{Profile, Tier};
 use super::timing::{self, Timing};
@@ -90,6 +91,7 @@ pub struct Gpu {
     /// other by arithmetic. They pace the submits.
     rates: [Mutex<f64>; 3],
     pub(super) timing: Timing,
+    pub(super) proof: Proof,
     pub(super) tuning: Mutex<Tuning>,
 }
 
@@ -188,6 +190,7 @@ impl Gpu {
             cache,
             rates,
             timing,
+            proof: Proof::default(),
             tuning,
         };
         // Where references run in place of shaders, a self-test tells nothing of these.
@@ -253,7 +256,7 @@ impl Gpu {
         match &failure {
             Some(reason) => {
                 let (name, Launch { kernel, variant, .. }) = (&self.facts.name, launch);
-                tracing::warn!("{name}: `{kernel}` ({variant}) fails its self-test, using another: {reason}");
+                tracing::warn!("{name}: `{kernel}` ({variant}) fails its self-test and is not used: {reason}");
             }
             None => self.cache.passed(launch),
         }
@@ -336,8 +339,13 @@ impl Gpu {
     /// Takes the device away, as a driver that resets it does: what runs fails, and all that follows, with [`Error::DeviceLost`] and
     /// `reason`. So that it can be tried out what becomes of a conversation then.
     pub fn lose(&self, reason: &str) {
-        lock(&self.sink).lost.get_or_insert_with(|| reason.to_owned());
+        self.note_lost(reason);
         self.device.destroy();
+    }
+
+    /// Lets all that follows fail with [`Error::DeviceLost`] and `reason`.
+    pub(super) fn note_lost(&self, reason: &str) {
+        lock(&self.sink).lost.get_or_insert_with(|| reason.to_owned());
     }
 
     /// Waits until `submission` (the last one without) is done.

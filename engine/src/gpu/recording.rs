@@ -160,7 +160,7 @@ impl Gpu {
         self.view(pending.mapping, view)
     }
 
-    /// Submits `recording` slice by slice, and returns the last submit.
+    /// Submits `recording` slice by slice, and returns the last submit. Each slice before it is proven to have run.
     fn send(&self, recording: &Recording<'_>, during: &str) -> Result<Option<wgpu::SubmissionIndex>> {
         let mut last = None;
         let is_cpu =
@@ -187,13 +187,11 @@ impl Gpu {
             }
             let (slice, tail) = rest.split_at(n);
             rest = tail;
-            let copies = if rest.is_empty() { recording.copies.as_slice() } else { &[] };
-            let start = Instant::now();
-            let index = self.submit(slice, copies);
             if rest.is_empty() {
-                last = Some(index);
+                last = Some(self.submit(slice, &recording.copies));
             } else {
-                self.wait(during, Some(index))?;
+                let start = Instant::now();
+                self.proven(during, |proof| self.submit(slice, &[proof]))?;
                 self.measured(recording.width, cost, start.elapsed());
             }
         }
@@ -218,7 +216,7 @@ impl Gpu {
         for (from, to, offset, bytes) in copies {
             encoder.copy_buffer_to_buffer(&from.raw, 0, &to.raw, *offset, *bytes);
         }
-        let index = self.queue.submit([encoder.finish()]);
+        let index = self.submit_commands(encoder.finish());
         self.timing.submitted(start.elapsed());
         index
     }

@@ -24,6 +24,9 @@ use crate::error::{Error, Result};
 /// Slots of the ring.
 const SLOTS: usize = 3;
 
+/// Uploads whose proof is read at once: each has a word of its own, to which its number is copied with its bytes.
+const PROOFS: usize = 4096;
+
 /// The ring.
 pub struct StagingRing<'g> {
     gpu: &'g Gpu,
@@ -31,6 +34,12 @@ pub struct StagingRing<'g> {
     next: usize,
     bytes: u64,
     threads: usize,
+    /// The numbers of the uploads that ran, on the device.
+    proofs: Buffer,
+    /// Uploads so far.
+    uploads: u32,
+    /// Those whose proof was read.
+    proven: u32,
 }
 
 /// Threads that fill a slot together: what one core converts is less than a disk or a bus delivers.
@@ -54,12 +63,13 @@ impl<'g> StagingRing<'g> {
     pub fn new(gpu: &'g Gpu, bytes: u64) -> Result<Self> {
         let mut slots = Vec::with_capacity(SLOTS);
         for _ in 0..SLOTS {
-            let buffer = gpu.create_buffer("staging", bytes, Role::Staging)?;
+            let buffer = gpu.create_buffer("staging", proof_at(bytes) + 4, Role::Staging)?;
             let mapped = request_map(&buffer);
             slots.push(Slot { buffer, mapped, copied: None });
         }
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
-        Ok(Self { gpu, slots, next: 0, bytes, threads })
+        let proofs = gpu.create_buffer("proof of uploads", 4 * PROOFS as u64, Role::Storage)?;
+        Ok(Self { gpu, slots, next: 0, bytes, threads, proofs, uploads: 0, proven: 0 })
     }
 
     /// Bytes of one slot.
@@ -88,6 +98,9 @@ impl<'g> StagingRing<'g> {
     ) -> Result<()> {
         let during = "uploading weights";
         let failed = |detail: String| Error::Gpu { during: during.to_owned(), detail };
+        if (self.uploads - self.proven) as usize == PROOFS {
+            self.prove()?;
+        }
         let total = units * unit_bytes;
         let (gpu, index) = (self.gpu, self.next);
         self.next = (index + 1) % self.slots.len();
@@ -123,24 +136,54 @@ impl<'g> StagingRing<'g> {
             });
             joined.fold(mine, Result::and)
         });
+        let number = self.uploads + 1;
+        let put = || -> Result<()> {
+            let at = proof_at(self.bytes);
+            let mut view = buffer.get_mapped_range_mut(at..at + 4).map_err(|error| failed(error.to_string()))?;
+            view.slice(..).copy_from_slice(&number.to_le_bytes());
+            Ok(())
+        };
+        let result = result.and_then(|()| put());
         slot.buffer.raw.unmap();
         if result.is_ok() {
             let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             encoder.copy_buffer_to_buffer(&slot.buffer.raw, 0, &to.raw, offset, total as u64);
-            slot.copied = Some(gpu.queue.submit([encoder.finish()]));
+            let word = 4 * (u64::from(self.uploads) % PROOFS as u64);
+            encoder.copy_buffer_to_buffer(&slot.buffer.raw, proof_at(self.bytes), &self.proofs.raw, word, 4);
+            slot.copied = Some(gpu.submit_commands(encoder.finish()));
+            self.uploads = number;
         }
         slot.mapped = request_map(&slot.buffer);
         gpu.check(during)?;
         result
     }
 
-    /// Waits until every copy is done.
+    /// Waits until every copy is done, and checks that each of them ran.
     ///
     /// # Errors
-    /// What the device reports.
-    pub fn finish(self) -> Result<()> {
-        self.gpu.wait("uploading weights", None)
+    /// [`Error::DeviceLost`] where the driver dropped one; what the device reports.
+    pub fn finish(mut self) -> Result<()> {
+        self.prove()
     }
+
+    /// Waits, and checks the uploads since the last time.
+    fn prove(&mut self) -> Result<()> {
+        let during = "uploading weights";
+        self.gpu.wait(during, None)?;
+        let found: Vec<u32> = bytemuck::pod_collect_to_vec(&self.gpu.read(&self.proofs, 0, 4 * PROOFS as u64)?);
+        for upload in self.proven..self.uploads {
+            if found.get(upload as usize % PROOFS) != Some(&(upload + 1)) {
+                return Err(self.gpu.dropped(during));
+            }
+        }
+        self.proven = self.uploads;
+        Ok(())
+    }
+}
+
+/// Where a slot of `bytes` holds the number of its upload: maps begin at multiples of 8.
+fn proof_at(bytes: u64) -> u64 {
+    bytes.next_multiple_of(8)
 }
 
 /// Fills the mapped bytes of the units `range` block by block: mapped memory may be write-combined, so the conversion works in

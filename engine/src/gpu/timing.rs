@@ -253,6 +253,9 @@ impl Gpu {
         self.queue.submit([encoder.finish()]);
         let period = f64::from(self.queue.get_timestamp_period());
         let ticks: Vec<u64> = self.map(&host, bytes, bytemuck::pod_collect_to_vec)?;
+        if ticks.contains(&0) {
+            return Ok(vec![UNWRITTEN; steps.len()]);
+        }
         let elapsed = |pair: &[u64]| match pair {
             // A clock that goes backwards gives 0, which `doubts` sees when all do.
             [from, to] => Duration::from_nanos((to.saturating_sub(*from) as f64 * period) as u64),
@@ -306,9 +309,15 @@ impl Gpu {
     }
 }
 
+/// The times of a submit of which a timestamp was never written: macOS 26 leaves some at zero (gfx-rs/wgpu 9414).
+const UNWRITTEN: Duration = Duration::MAX;
+
 /// Why `times`, read from the device, cannot be what a submit of `wall` took: drivers exist whose timestamps stand still, or
 /// count in another unit than they say.
 fn doubts(times: &[Duration], wall: Duration) -> Option<String> {
+    if times.contains(&UNWRITTEN) {
+        return Some("the device leaves some of its timestamps at zero".to_owned());
+    }
     let sum: Duration = times.iter().sum();
     if sum.is_zero() && !times.is_empty() {
         return Some("the device's timestamps stand still".to_owned());
@@ -350,6 +359,7 @@ mod tests {
         let ms = Duration::from_millis;
         assert_eq!(doubts(&[ms(1), ms(2)], ms(4)), None);
         assert_eq!(doubts(&[], ms(4)), None);
+        assert!(doubts(&[UNWRITTEN; 3], ms(4)).unwrap().contains("at zero"));
         assert!(doubts(&[Duration::ZERO; 3], ms(4)).unwrap().contains("stand still"));
         assert!(doubts(&[ms(3), ms(2)], ms(4)).unwrap().contains("more than the 4.0ms"));
     }

@@ -135,8 +135,8 @@ fn cpu_subgroup(tier: &Tier) -> Option<u32> {
     tier.fixed_subgroup().filter(|size| tier.profile == crate::gpu::Profile::Cpu && matches!(size, 4 | 8))
 }
 
-/// The launch to use on `gpu`: the device's tuning, or the first, that passes its self-test. The baseline is taken as it is, since nothing is left to fall
-/// back to, and `guanaco conformance` tells more.
+/// The launch to use on `gpu`: the device's tuning, or the first, that passes its self-test. Where not even the baseline does, nothing is
+/// left to fall back to, and the kernel is refused.
 fn preferred(gpu: &Gpu, name: &str) -> Result<Launch> {
     preferred_of(gpu, named(name)?)
 }
@@ -159,11 +159,25 @@ fn preferred_of(gpu: &Gpu, kernel: &Kernel) -> Result<Launch> {
         launches.sort_by_key(|launch| launch.variant.split('_').all(|switch| switch != prefer));
     }
     for launch in launches {
-        if launch.variant == kernel.baseline || gpu.trusted(&launch, || self_test(gpu, kernel, &launch))? {
+        if gpu.trusted(&launch, || self_test(gpu, kernel, &launch))? {
             return Ok(launch);
         }
     }
-    Err(Error::kernel(kernel.name, "no variant runs on this adapter"))
+    let failures: Vec<_> =
+        gpu.fallbacks().into_iter().filter(|line| line.starts_with(&format!("{} (", kernel.stem))).collect();
+    let facts = gpu.facts();
+    Err(Error::kernel(
+        kernel.name,
+        format!(
+            "the driver of {} ({}, {}) computes wrongly, in every variant: {}; update the driver, choose another adapter or backend \
+             with `--adapter` (`guanaco devices` lists them), or set GUANACO_CPU_KERNELS={} to run its reference on the CPU",
+            facts.name,
+            facts.backend,
+            facts.driver,
+            failures.join("; "),
+            kernel.stem
+        ),
+    ))
 }
 
 /// Threads that compile at a time: more than a driver's compiler keeps busy.
@@ -242,6 +256,21 @@ mod tests {
         let second = super::matvec::launches::<16>(gpu.tier()).remove(1);
         assert_eq!(super::preferred(&gpu, "matvec").unwrap(), second);
         assert_eq!(gpu.fallbacks(), [format!("matvec ({}): made up", first.variant)]);
+    }
+
+    #[test]
+    fn a_kernel_without_a_right_variant_is_refused_with_what_to_do() {
+        let Ok(gpu) = Gpu::open(GpuOptions::from_env()) else {
+            eprintln!("skipped: no adapter");
+            return;
+        };
+        for launch in super::matvec::launches::<16>(gpu.tier()) {
+            assert!(!gpu.trusted(&launch, || Some("made up".to_owned())).unwrap());
+        }
+        let error = super::preferred(&gpu, "matvec").unwrap_err().to_string();
+        for part in ["matvec", "base): made up", &gpu.facts().name, "update the driver", "GUANACO_CPU_KERNELS=matvec"] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
     }
 
     #[test]

@@ -73,7 +73,9 @@ impl Tunable {
         let Some(base) = all.iter().find(is_resizable).cloned() else { return all };
         // Barriers cost a CPU more the more invocations wait.
         let sizes: &[u32] = if tier.profile == Profile::Cpu { &[8, 16, 32] } else { &[32, 64, 128, 256] };
-        for size in sizes.iter().copied().filter(|size| *size <= tier.max_invocations) {
+        // Apple's compiler has bounded kernels to one subgroup of 32 and then miscompiled them (tracel-ai/cubecl 1636).
+        let least = if cfg!(target_vendor = "apple") { 64 } else { 0 };
+        for size in sizes.iter().copied().filter(|size| (least..=tier.max_invocations).contains(size)) {
             let mut launch = Launch { invocations: size, ..base.clone() };
             launch.overrides.iter_mut().filter(|(name, _)| *name == WORKGROUP).for_each(|(_, value)| *value = size);
             if !all.contains(&launch) {

@@ -371,7 +371,7 @@ impl Llama {
             }
             serial.try_into().map_or(0, u32::from_le_bytes)
         })?;
-        if serial == self.serial { Ok(()) } else { Err(self.dropped(during)) }
+        if serial == self.serial { Ok(()) } else { Err(self.gpu.dropped(during)) }
     }
 
     fn check_finite(&self, logits: &[f32], pos: usize) -> Result<()> {
@@ -384,12 +384,6 @@ impl Llama {
                 self.gpu.facts().name
             ))),
         }
-    }
-
-    fn dropped(&self, during: &str) -> Error {
-        let detail =
-            "the driver dropped the work without an error; load the model again, with a smaller context if it repeats";
-        Error::Gpu { during: during.to_owned(), detail: detail.to_owned() }
     }
 }
 
@@ -429,7 +423,7 @@ impl Forward for Llama {
         list.copy_out(&self.scratch.serial, &self.scratch.out, 0, 4);
         let number = |data: &[u8]| data.try_into().map_or(0, u32::from_le_bytes);
         let serial = self.gpu.run_and_map(&list, READING, (&self.scratch.out, 4), number)?;
-        if serial == self.serial { Ok(()) } else { Err(self.dropped(READING)) }
+        if serial == self.serial { Ok(()) } else { Err(self.gpu.dropped(READING)) }
     }
 
     /// As many tokens as the device multiplies by the largest matrix within the time of one submit, as far as is known: a

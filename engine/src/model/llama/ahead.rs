@@ -96,7 +96,7 @@ impl Llama {
         self.chooser.finished = Instant::now();
         match words.get(3) {
             Some(at) if *at == pos => Ok(words),
-            _ => Err(self.dropped(DURING)),
+            _ => Err(self.gpu.dropped(DURING)),
         }
     }
 }
