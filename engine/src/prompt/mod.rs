@@ -23,6 +23,7 @@ mod bounded;
 mod build;
 mod character;
 mod conversation;
+mod depth;
 mod language;
 mod neutralise;
 mod presets;
