@@ -6,8 +6,10 @@
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
+use std::ops::Range;
 
 use super::sentencepiece::Kind;
+use super::special::{Finder, Token, looks_like_marker, overlaps};
 use crate::error::{Error, Result};
 
 /// How text is prepared before it is cut. The identity character map is the only one supported.
@@ -23,7 +25,15 @@ pub(super) struct Normalizer {
 
 impl Normalizer {
     pub(super) fn apply(&self, text: &str) -> String {
-        let text = if self.remove_extra_whitespaces { text.trim_matches(' ') } else { text };
+        self.apply_with(text, &mut |_, _| {})
+    }
+
+    /// As [`Normalizer::apply`]; tells `place` for each written character its end in the result, and its start in `text`.
+    fn apply_with(&self, text: &str, place: &mut dyn FnMut(usize, usize)) -> String {
+        let untrimmed = text.len();
+        let text = if self.remove_extra_whitespaces { text.trim_start_matches(' ') } else { text };
+        let trimmed = untrimmed - text.len();
+        let text = if self.remove_extra_whitespaces { text.trim_end_matches(' ') } else { text };
         let mut out = String::with_capacity(text.len() + text.len() / 4 + 3);
         if text.is_empty() {
             return out;
@@ -31,12 +41,14 @@ impl Normalizer {
         let space = if self.escape_whitespaces { '▁' } else { ' ' };
         if self.dummy_prefix {
             out.push(space);
+            place(out.len(), trimmed);
         }
         let mut after_space = false;
-        for c in text.chars() {
+        for (at, c) in text.char_indices() {
             let is_space = c == ' ';
             if !(is_space && after_space && self.remove_extra_whitespaces) {
                 out.push(if is_space { space } else { c });
+                place(out.len(), trimmed + at);
             }
             after_space = is_space;
         }
@@ -50,6 +62,8 @@ struct Entry {
     id: u32,
     score: f32,
     unused: bool,
+    /// Never the result of merges.
+    is_marker: bool,
 }
 
 /// The encoder's tables.
@@ -57,8 +71,8 @@ struct Entry {
 pub(super) struct Bpe {
     normalizer: Normalizer,
     entries: HashMap<Box<str>, Entry>,
-    /// Pieces that are never cut, by their first character, longest first.
-    user_defined: HashMap<char, Vec<Box<str>>>,
+    /// Pieces that are never cut.
+    user_defined: Finder,
     longest: usize,
     unk: u32,
     byte_ids: Option<Box<[u32; 256]>>,
@@ -111,35 +125,59 @@ impl Bpe {
         normalizer: Normalizer,
         unk: u32,
         byte_ids: Option<Box<[u32; 256]>>,
-    ) -> Self {
+    ) -> Result<Self, String> {
         let mut entries = HashMap::with_capacity(raw.len());
-        let mut user_defined = HashMap::<char, Vec<Box<str>>>::new();
+        let mut user_defined = Vec::new();
         let mut longest = 0;
         for (id, &(text, score, kind)) in (0u32..).zip(raw) {
             // Control, unknown and byte pieces cannot be spelled: `</s>` in a text is five characters, not the end.
-            if matches!(kind, Kind::Control | Kind::Unknown | Kind::Byte) {
+            if matches!(kind, Kind::Control | Kind::Unknown | Kind::Byte) || super::sentencepiece::is_added(score, kind)
+            {
                 continue;
             }
             longest = longest.max(text.len());
+            let is_marker = kind == Kind::UserDefined && looks_like_marker(text);
             // + 0.0 makes -0.0 equal to 0.0 in the total order.
-            entries.insert(text.into(), Entry { id, score: score + 0.0, unused: kind == Kind::Unused });
-            if let (Kind::UserDefined, Some(first)) = (kind, text.chars().next()) {
-                user_defined.entry(first).or_default().push(text.into());
+            entries.insert(text.into(), Entry { id, score: score + 0.0, unused: kind == Kind::Unused, is_marker });
+            if kind == Kind::UserDefined {
+                user_defined.push(Token { spelling: text.to_owned(), id, is_marker, ..Token::default() });
             }
         }
-        for pieces in user_defined.values_mut() {
-            pieces.sort_by_key(|piece| std::cmp::Reverse(piece.len()));
-        }
-        Self { normalizer, entries, user_defined, longest, unk, byte_ids }
+        let user_defined = Finder::new(user_defined)?;
+        Ok(Self { normalizer, entries, user_defined, longest, unk, byte_ids })
     }
 
-    /// The ids of `text`, without BOS.
-    pub(super) fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let text = self.normalizer.apply(text);
+    /// Makes the user-defined piece of `id` a marker, where there is one.
+    pub(super) fn mark(&mut self, id: u32) {
+        if self.is_user_defined(id) {
+            self.user_defined.mark(id);
+            self.entries.values_mut().filter(|entry| entry.id == id).for_each(|entry| entry.is_marker = true);
+        }
+    }
+
+    /// Whether `id` is a user-defined piece.
+    pub(super) fn is_user_defined(&self, id: u32) -> bool {
+        self.user_defined.tokens().iter().any(|token| token.id == id)
+    }
+
+    /// The ids of `text`, without BOS. User-defined markers that touch an `untrusted` range are text.
+    pub(super) fn encode(&self, text: &str, untrusted: &[Range<usize>]) -> Result<Vec<u32>> {
+        // Where the characters of the prepared text come from; not told for texts without untrusted markers.
+        let mut places = Vec::new();
+        let text = match self.user_defined.has_markers() && !untrusted.is_empty() {
+            true => self.normalizer.apply_with(text, &mut |end, start| places.push((end, start))),
+            false => self.normalizer.apply(text),
+        };
         if u32::try_from(text.len()).is_err() {
             return Err(Error::Tokenizer(format!("a text of {} bytes; at most 4 GiB can be encoded", text.len())));
         }
-        let mut symbols = self.split(&text);
+        let is_untrusted = |range: Range<usize>| {
+            let place = |at: usize| places.get(places.partition_point(|(end, _)| *end <= at)).map(|(_, start)| *start);
+            let Some(start) = place(range.start) else { return false };
+            // The last character's first byte is as untrusted as the others.
+            overlaps(untrusted, &(start..place(range.end.saturating_sub(1)).unwrap_or(start) + 1))
+        };
+        let mut symbols = self.split(&text, &is_untrusted);
         let mut unused = HashMap::new();
         let mut heap = BinaryHeap::new();
         for right in 1..symbols.len() {
@@ -168,23 +206,20 @@ impl Bpe {
     }
 
     /// Cuts into characters and user-defined pieces.
-    fn split(&self, text: &str) -> Vec<Symbol> {
+    fn split(&self, text: &str, is_untrusted: &dyn Fn(Range<usize>) -> bool) -> Vec<Symbol> {
         let mut symbols = Vec::with_capacity(text.len());
-        let mut at = 0;
-        while let Some(first) = text[at..].chars().next() {
-            let rest = &text[at..];
-            let defined = self.user_defined.get(&first).and_then(|list| list.iter().find(|p| rest.starts_with(&***p)));
-            let len = defined.map_or(first.len_utf8(), |piece| piece.len());
+        let mut push = |start: usize, len: usize, frozen: bool| {
             let index = symbols.len() as u32;
-            symbols.push(Symbol {
-                start: at as u32,
-                len: len as u32,
-                prev: index.checked_sub(1).unwrap_or(NONE),
-                next: index + 1,
-                frozen: defined.is_some(),
-            });
-            at += len;
+            let prev = index.checked_sub(1).unwrap_or(NONE);
+            symbols.push(Symbol { start: start as u32, len: len as u32, prev, next: index + 1, frozen });
+        };
+        let mut at = 0;
+        for (_, range) in self.user_defined.find(text, is_untrusted) {
+            text[at..range.start].char_indices().for_each(|(offset, c)| push(at + offset, c.len_utf8(), false));
+            push(range.start, range.len(), true);
+            at = range.end;
         }
+        text[at..].char_indices().for_each(|(offset, c)| push(at + offset, c.len_utf8(), false));
         if let Some(last) = symbols.last_mut() {
             last.next = NONE;
         }
@@ -209,7 +244,7 @@ impl Bpe {
             return;
         }
         let merged = Symbol { len, ..a }.text(text);
-        let Some(entry) = self.entries.get(merged) else { return };
+        let Some(entry) = self.entries.get(merged).filter(|entry| !entry.is_marker) else { return };
         if entry.unused {
             unused.insert(merged, (a.text(text), b.text(text)));
         }
@@ -259,7 +294,7 @@ mod tests {
     fn bpe(pieces: &[(&'static str, f32, Kind)], normalizer: Normalizer) -> Bpe {
         let mut raw = vec![("<unk>", 0.0, Kind::Unknown), ("</s>", 0.0, Kind::Control)];
         raw.extend_from_slice(pieces);
-        Bpe::new(&raw, normalizer, 0, None)
+        Bpe::new(&raw, normalizer, 0, None).unwrap()
     }
 
     #[test]
@@ -279,15 +314,15 @@ mod tests {
         let pieces =
             [("▁", -9.0, Normal), ("a", -9.0, Normal), ("b", -9.0, Normal), ("ab", -2.0, Normal), ("ba", -1.0, Normal)];
         let bpe = bpe(&pieces, PLAIN);
-        assert_eq!(bpe.encode("aba").unwrap(), [2, 3, 6]);
+        assert_eq!(bpe.encode("aba", &[]).unwrap(), [2, 3, 6]);
         let pieces = [("▁", -9.0, Normal), ("a", -9.0, Normal), ("aa", -1.0, Normal)];
-        assert_eq!(super::tests::bpe(&pieces, PLAIN).encode("aaa").unwrap(), [2, 4, 3]);
+        assert_eq!(super::tests::bpe(&pieces, PLAIN).encode("aaa", &[]).unwrap(), [2, 4, 3]);
     }
 
     #[test]
     fn control_pieces_cannot_be_spelled() {
         let pieces = [("▁", 0.0, Kind::Normal), ("<", 0.0, Kind::Normal), ("/s>", 0.0, Kind::Normal)];
-        assert_eq!(bpe(&pieces, PLAIN).encode("</s>").unwrap(), [2, 3, 0]);
+        assert_eq!(bpe(&pieces, PLAIN).encode("</s>", &[]).unwrap(), [2, 3, 0]);
     }
 
     #[test]
@@ -301,7 +336,22 @@ mod tests {
             ("aab", 0.0, UserDefined),
         ];
         let bpe = bpe(&pieces, PLAIN);
-        assert_eq!(bpe.encode("ab").unwrap(), [2, 3, 4]);
-        assert_eq!(bpe.encode("aaab").unwrap(), [2, 3, 6]);
+        assert_eq!(bpe.encode("ab", &[]).unwrap(), [2, 3, 4]);
+        assert_eq!(bpe.encode("aaab", &[]).unwrap(), [2, 3, 6]);
+        assert_eq!(bpe.encode("aaab", &[0..4]).unwrap(), [2, 3, 6]);
+    }
+
+    #[test]
+    fn user_defined_markers_are_text_where_they_are_untrusted() {
+        use Kind::{Normal, UserDefined};
+        let pieces = [("▁", 0.0, Normal), ("<", 0.0, Normal), ("!", 0.0, Normal), ("<!", 0.0, UserDefined)];
+        for (normalizer, front) in [(PLAIN, 0), (Normalizer { remove_extra_whitespaces: true, ..PLAIN }, 2)] {
+            let bpe = bpe(&pieces, normalizer);
+            let text = " ".repeat(front) + "<!<!";
+            assert_eq!(bpe.encode(&text, &[]).unwrap(), [2, 5, 5]);
+            assert_eq!(bpe.encode(&text, &[front..front + 2]).unwrap(), [2, 3, 4, 5]);
+            assert_eq!(bpe.encode(&text, &[front + 3..front + 4]).unwrap(), [2, 5, 3, 4]);
+            assert_eq!(bpe.encode(&text, &[0..text.len()]).unwrap(), [2, 3, 4, 3, 4]);
+        }
     }
 }

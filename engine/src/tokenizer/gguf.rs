@@ -129,6 +129,7 @@ pub(super) fn side_files(metadata: Metadata<'_>) -> Result<Vec<(&'static str, Ve
 fn adds_bos(tokenizer: &mut Tokenizer, metadata: Metadata<'_>) -> Result<()> {
     let adds_bos = metadata.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(true);
     tokenizer.adds_bos = adds_bos && tokenizer.bos.is_some();
+    tokenizer.mark_ends();
     Ok(())
 }
 

@@ -4,14 +4,16 @@
 //! an added token another id than the file says, and obeys a stored truncation length.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
-use std::sync::OnceLock;
 
 use serde_json::Value;
+use tokenizers::{Model as _, NormalizedString, Normalizer as _, OffsetType, PreTokenizedString, PreTokenizer as _};
 
 use super::growth;
 use super::piece::{Piece, Pieces, byte_of};
 use super::quiet::quietly;
+use super::special::{Finder, Token, looks_like_marker, overlaps};
 use crate::error::{Error, Result};
 
 /// The most that a file may hold by [`weight`]: twice a vocabulary of 262,144 pieces with 515,000 merges, the largest known.
@@ -19,10 +21,11 @@ const MAX_WEIGHT: usize = 4 << 20;
 
 /// A tokenizer.json, checked and loaded.
 pub(super) struct Json {
-    /// Does not recognise special tokens that are spelled in the text.
-    plain: tokenizers::Tokenizer,
-    /// Does; made when it is first asked for.
-    parsing: OnceLock<tokenizers::Tokenizer>,
+    library: tokenizers::Tokenizer,
+    /// Added tokens as they are spelled in the text itself.
+    raw: Finder,
+    /// Added tokens (`normalized`) as they are spelled in the text that the normalizer makes.
+    normalized: Finder,
     pub(super) pieces: Pieces,
     pub(super) ids: HashMap<String, u32>,
     pub(super) added: Vec<(String, u32)>,
@@ -49,17 +52,16 @@ impl Json {
         let pieces = vocabulary.pieces(&root).map_err(&fail)?;
         drop(root);
         let loaded = quietly(|| tokenizers::Tokenizer::from_bytes(bytes));
-        let mut plain = match loaded {
+        let mut library = match loaded {
             Ok(Ok(tokenizer)) => tokenizer,
             Ok(Err(error)) => return Err(fail(error.to_string())),
             Err(_) => return Err(fail("the tokenizers library failed on this file".into())),
         };
         // A length that was set for training must not cut prompts.
-        plain.with_truncation(None).map_err(|error| fail(error.to_string()))?;
-        plain.with_padding(None);
-        plain.set_encode_special_tokens(true);
+        library.with_truncation(None).map_err(|error| fail(error.to_string()))?;
+        library.with_padding(None);
         for added in &vocabulary.added {
-            let got = plain.token_to_id(&added.content);
+            let got = library.token_to_id(&added.content);
             if got != Some(added.id) {
                 return Err(fail(format!(
                     "added token {:?}: expected id {}, but ids are given in order and it would get {got:?}",
@@ -69,35 +71,126 @@ impl Json {
         }
         let mut ids = vocabulary.ids;
         ids.extend(vocabulary.added.iter().map(|added| (added.content.clone(), added.id)));
-        let (bare, framed) = (run(&plain, "a", false)?, run(&plain, "a", true)?);
+        let (bare, framed) = (run(&library, "a", false)?, run(&library, "a", true)?);
         let adds_bos = framed.len() > bare.len() && framed.first() != bare.first();
         let named = |names: &[&str]| names.iter().find_map(|name| ids.get(*name).copied());
         let bos = if adds_bos { framed.first().copied() } else { named(&["<s>", "<|begin_of_text|>"]) };
         let eos = named(&["</s>", "<|end_of_text|>", "<|endoftext|>"]);
-        let added = vocabulary.added.into_iter().map(|added| (added.content, added.id)).collect();
+        let [raw, normalized] = finders(&library).map_err(&fail)?;
+        let is_marker = |added: &Added| added.special || looks_like_marker(&added.content);
+        let added = vocabulary.added.into_iter().filter(is_marker).map(|added| (added.content, added.id)).collect();
         let base_size = vocabulary.base_size;
-        Ok(Self { plain, parsing: OnceLock::new(), pieces, ids, added, bos, eos, adds_bos, base_size })
+        Ok(Self { library, raw, normalized, pieces, ids, added, bos, eos, adds_bos, base_size })
     }
 
-    pub(super) fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        run(&self.plain, text, false)
+    /// Makes the added token of `id` a marker, where there is one.
+    pub(super) fn mark(&mut self, id: u32) {
+        self.raw.mark(id);
+        self.normalized.mark(id);
     }
 
-    pub(super) fn encode_parsing_specials(&self, text: &str) -> Result<Vec<u32>> {
-        let parsing = self.parsing.get_or_init(|| {
-            let mut parsing = self.plain.clone();
-            parsing.set_encode_special_tokens(false);
-            parsing
-        });
-        run(parsing, text, false)
+    /// Whether `id` is an added token.
+    pub(super) fn is_added(&self, id: u32) -> bool {
+        self.raw.tokens().iter().chain(self.normalized.tokens()).any(|token| token.id == id)
     }
+
+    /// The ids of `text`. Markers that touch an `untrusted` range are text.
+    pub(super) fn encode(&self, text: &str, untrusted: &[Range<usize>]) -> Result<Vec<u32>> {
+        match quietly(|| self.steps(text, untrusted)) {
+            Ok(Ok(ids)) => Ok(ids),
+            Ok(Err(error)) => Err(cannot_encode(error)),
+            Err(_) => Err(failed()),
+        }
+    }
+
+    /// The library's own steps, with this crate's search for added tokens in place of its own: that one knows no untrusted text.
+    fn steps(&self, text: &str, untrusted: &[Range<usize>]) -> tokenizers::Result<Vec<u32>> {
+        let mut parts = PreTokenizedString::from(text);
+        parts.split(|_, part| split(&self.raw, &part, untrusted))?;
+        let normalizer = self.library.get_normalizer();
+        parts.split(|_, mut part| {
+            if let Some(normalizer) = normalizer {
+                normalizer.normalize(&mut part)?;
+            }
+            split(&self.normalized, &part, untrusted)
+        })?;
+        if let Some(pre_tokenizer) = self.library.get_pre_tokenizer() {
+            pre_tokenizer.pre_tokenize(&mut parts)?;
+        }
+        self.library.get_model().tokenize_in_pretokenized(&mut parts, None)?;
+        Ok(parts.into_encoding(None, 0, OffsetType::None)?.get_ids().to_vec())
+    }
+}
+
+/// A stretch of text, and its ids where it is an added token.
+type Stretch = (NormalizedString, Option<Vec<tokenizers::Token>>);
+
+/// Cuts `part` at the added tokens in it.
+fn split(finder: &Finder, part: &NormalizedString, untrusted: &[Range<usize>]) -> tokenizers::Result<Vec<Stretch>> {
+    let (shift, _) = part.offsets_original();
+    // Offsets of what the normalizer made lead back to the text: compatibility forms of `<` spell no token either.
+    let is_untrusted = |range: Range<usize>| {
+        let original = part.convert_offsets(tokenizers::normalizer::Range::Normalized(range));
+        original.is_none_or(|range| overlaps(untrusted, &(range.start + shift..range.end + shift)))
+    };
+    let trusted = |_| false;
+    let found = finder.find(part.get(), if untrusted.is_empty() { &trusted } else { &is_untrusted });
+    let slice = |range: Range<usize>| {
+        let slice = part.slice(tokenizers::normalizer::Range::Normalized(range));
+        slice.ok_or_else(|| tokenizers::Error::from("an added token cuts a character"))
+    };
+    let (mut stretches, mut at) = (Vec::with_capacity(2 * found.len() + 1), 0);
+    for (id, range) in found {
+        if at < range.start {
+            stretches.push((slice(at..range.start)?, None));
+        }
+        at = range.end;
+        let slice = slice(range)?;
+        let token = tokenizers::Token::new(id, slice.get().to_owned(), (0, slice.get().len()));
+        stretches.push((slice, Some(vec![token])));
+    }
+    let end = part.get().len();
+    if at < end || end == 0 {
+        stretches.push((slice(at..end)?, None));
+    }
+    Ok(stretches)
+}
+
+/// The added tokens as they are searched for: in the text, and in what the normalizer makes of it.
+fn finders(library: &tokenizers::Tokenizer) -> Result<[Finder; 2], String> {
+    let mut added: Vec<_> = library.get_added_tokens_decoder().into_iter().collect();
+    added.sort_by_key(|(id, _)| *id);
+    let (mut raw, mut normalized) = (Vec::new(), Vec::new());
+    for (id, token) in added {
+        let is_marker = token.special || looks_like_marker(&token.content);
+        let mut spelling = token.content;
+        if let (true, Some(normalizer)) = (token.normalized, library.get_normalizer()) {
+            let mut text = NormalizedString::from(spelling.as_str());
+            match quietly(|| normalizer.normalize(&mut text)) {
+                Ok(Ok(())) => spelling = text.get().to_owned(),
+                _ => return Err(format!("added token {spelling:?}: the normalizer fails on it")),
+            }
+        }
+        let list = if token.normalized { &mut normalized } else { &mut raw };
+        let (single_word, lstrip, rstrip) = (token.single_word, token.lstrip, token.rstrip);
+        list.push(Token { spelling, id, is_marker, single_word, lstrip, rstrip });
+    }
+    Ok([Finder::new(raw)?, Finder::new(normalized)?])
+}
+
+fn cannot_encode(error: tokenizers::Error) -> Error {
+    Error::Tokenizer(format!("cannot encode: {error}"))
+}
+
+fn failed() -> Error {
+    Error::Tokenizer("cannot encode: the tokenizers library failed on this text".into())
 }
 
 fn run(tokenizer: &tokenizers::Tokenizer, text: &str, framed: bool) -> Result<Vec<u32>> {
     match quietly(|| tokenizer.encode_fast(text, framed)) {
         Ok(Ok(encoding)) => Ok(encoding.get_ids().to_vec()),
-        Ok(Err(error)) => Err(Error::Tokenizer(format!("cannot encode: {error}"))),
-        Err(_) => Err(Error::Tokenizer("cannot encode: the tokenizers library failed on this text".into())),
+        Ok(Err(error)) => Err(cannot_encode(error)),
+        Err(_) => Err(failed()),
     }
 }
 

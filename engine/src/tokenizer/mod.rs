@@ -4,8 +4,8 @@
 //!   file holds one or the other in its metadata.
 //! - **What is spelled in a text is text.** `</s>` typed by a user encodes to the characters `<`, `/s`, `>` and not to EOS,
 //!   as sentencepiece has it and other than Hugging Face's default: a prompt is built as one string, and a user must not be
-//!   able to end a turn in it. [`Tokenizer::encode_parsing_specials`] does recognise special tokens; it is for text in which
-//!   only trusted hands wrote them, such as the output of a chat template whose messages were neutralised.
+//!   able to end a turn in it. [`Tokenizer::encode_untrusted`] recognises special tokens outside of what users wrote, and
+//!   [`Tokenizer::encode_parsing_specials`] recognises all: for text in which only trusted hands wrote them.
 //! - Decoding and streaming share one decoder: control ids say nothing, byte pieces are put together to characters, the
 //!   unknown token prints as sentencepiece's ` ⁇ `.
 
@@ -17,10 +17,12 @@ mod piece;
 mod protobuf;
 mod quiet;
 mod sentencepiece;
+mod special;
 mod stream;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -135,18 +137,12 @@ impl Tokenizer {
         Ok(Self::from_sentencepiece(SentencePiece::parse(bytes, path)?, path))
     }
 
-    fn from_sentencepiece(model: SentencePiece, path: &Path) -> Self {
+    fn from_sentencepiece(mut model: SentencePiece, path: &Path) -> Self {
         let names = names(&model.ids, model.pieces.pieces.len());
-        let is_special = |piece: &piece::Piece| matches!(piece, piece::Piece::Control | piece::Piece::Unknown(_));
-        let specials = (0u32..)
-            .zip(names.iter().zip(&model.pieces.pieces))
-            .filter(|(_, (_, piece))| is_special(piece))
-            .filter_map(|(id, (name, _))| Some((name.clone()?, id)))
-            .collect();
         Self {
             base_size: names.len(),
             names,
-            specials,
+            specials: std::mem::take(&mut model.markers),
             bos: model.bos,
             eos: model.eos,
             adds_bos: model.bos.is_some(),
@@ -161,39 +157,59 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] when the text cannot be encoded.
     pub fn encode(&self, text: &str, add_bos: bool) -> Result<Vec<u32>> {
-        let ids = match &self.encoder {
-            Encoder::Json(json) => json.encode(text)?,
-            Encoder::SentencePiece(model) => model.bpe.encode(text)?,
-        };
-        Ok(self.with_bos(ids, add_bos))
+        self.encode_untrusted(text, &[0..text.len()], add_bos)
     }
 
-    /// As [`Tokenizer::encode`], but special tokens spelled in the text become their ids: only for text whose untrusted parts
-    /// were neutralised. A sentencepiece model is encoded stretch by stretch between them, as transformers' `LlamaTokenizer`
-    /// does (`legacy`).
+    /// As [`Tokenizer::encode`], but special tokens spelled in the text become their ids: only for text without untrusted parts. A
+    /// sentencepiece model is encoded stretch by stretch between them, as transformers' `LlamaTokenizer` does (`legacy`).
     ///
     /// # Errors
     /// [`Error::Tokenizer`] when the text cannot be encoded.
     pub fn encode_parsing_specials(&self, text: &str, add_bos: bool) -> Result<Vec<u32>> {
-        let ids = match &self.encoder {
-            Encoder::Json(json) => json.encode_parsing_specials(text)?,
-            Encoder::SentencePiece(model) => {
-                let (mut ids, mut rest) = (Vec::new(), text);
-                while let Some((at, name, id)) = self.first_special(rest) {
-                    ids.extend(model.bpe.encode(&rest[..at])?);
-                    ids.push(id);
-                    rest = &rest[at + name.len()..];
-                }
-                ids.extend(model.bpe.encode(rest)?);
-                ids
+        self.encode_untrusted(text, &[], add_bos)
+    }
+
+    /// As [`Tokenizer::encode_parsing_specials`], but where the spelling of a special token has a byte in one of the `untrusted`
+    /// ranges, it is text. `untrusted` are byte ranges of `text`, sorted and disjoint. What is between two recognised tokens is
+    /// encoded as one stretch, across the borders of the ranges.
+    ///
+    /// # Errors
+    /// [`Error::Request`] when the ranges are not sorted, overlap or leave the text; [`Error::Tokenizer`] when the text cannot be
+    /// encoded.
+    pub fn encode_untrusted(&self, text: &str, untrusted: &[Range<usize>], add_bos: bool) -> Result<Vec<u32>> {
+        let mut end = 0;
+        for range in untrusted {
+            if range.start < end || range.end < range.start || range.end > text.len() {
+                return Err(Error::Request(format!(
+                    "the untrusted range {range:?} must begin at byte {end} or later and end in the text of {} bytes",
+                    text.len()
+                )));
             }
+            end = range.end;
+        }
+        let ids = match &self.encoder {
+            Encoder::Json(json) => json.encode(text, untrusted)?,
+            Encoder::SentencePiece(model) => model.encode(text, untrusted)?,
         };
         Ok(self.with_bos(ids, add_bos))
     }
 
-    fn first_special<'t>(&'t self, text: &str) -> Option<(usize, &'t str, u32)> {
-        let found = self.specials.iter().filter_map(|(name, id)| Some((text.find(name.as_str())?, name.as_str(), *id)));
-        found.min_by_key(|&(at, name, _)| (at, std::cmp::Reverse(name.len())))
+    /// Makes BOS and EOS special where they are added tokens, whatever they look like.
+    fn mark_ends(&mut self) {
+        for id in self.bos.into_iter().chain(self.eos) {
+            let is_added = match &self.encoder {
+                Encoder::Json(json) => json.is_added(id),
+                Encoder::SentencePiece(model) => model.is_added(id),
+            };
+            if !is_added || self.specials.iter().any(|(_, special)| *special == id) {
+                continue;
+            }
+            match &mut self.encoder {
+                Encoder::Json(json) => json.mark(id),
+                Encoder::SentencePiece(model) => model.mark(id),
+            }
+            self.specials.extend(self.piece(id).map(|name| (name, id)));
+        }
     }
 
     fn with_bos(&self, mut ids: Vec<u32>, add_bos: bool) -> Vec<u32> {
@@ -273,7 +289,8 @@ impl Tokenizer {
         }
     }
 
-    /// The special and added tokens, as they would be spelled in a text, with their ids.
+    /// The special tokens, as they would be spelled in a text, with their ids: those that the file calls so, and other added tokens
+    /// that do not look like ordinary text (`special.rs` has the rule). In [`Tokenizer::encode`] they are text.
     pub fn specials(&self) -> &[(String, u32)] {
         &self.specials
     }
@@ -313,6 +330,7 @@ impl Tokenizer {
         if let Some(adds_bos) = adds_bos {
             self.adds_bos = adds_bos && self.bos.is_some();
         }
+        self.mark_ends();
         Ok(())
     }
 }

@@ -4,11 +4,13 @@
 //! are wrong. Field numbers from <https://github.com/google/sentencepiece/blob/master/src/sentencepiece_model.proto>.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 
 use super::bpe::{Bpe, Normalizer};
 use super::piece::{Piece, Pieces};
 use super::protobuf::{Fields, Message};
+use super::special::{Finder, Token, looks_like_marker, overlaps, within};
 use crate::error::{Error, Result};
 
 /// What a piece is to the encoder and to the decoder.
@@ -36,14 +38,26 @@ impl Kind {
     }
 }
 
+/// Whether a piece is an added token: one that cuts the text before sentencepiece sees it, as transformers' `added_tokens.json` has
+/// them, and not one of sentencepiece's own user-defined pieces, which stay within it. llama.cpp's conversions give the former this
+/// score (<https://github.com/ggml-org/llama.cpp/blob/master/convert_hf_to_gguf.py>).
+pub(super) fn is_added(score: f32, kind: Kind) -> bool {
+    kind == Kind::UserDefined && score <= ADDED_SCORE
+}
+
+const ADDED_SCORE: f32 = -1000.0;
+
 /// A piece as the file has it: its text, its score and what it is.
 pub(super) type RawPiece<'a> = (&'a str, f32, Kind);
 
 /// A model file, checked.
 pub(super) struct SentencePiece {
-    pub(super) bpe: Bpe,
+    bpe: Bpe,
+    /// Tokens that cut the text.
+    added: Finder,
     pub(super) pieces: Pieces,
     pub(super) ids: HashMap<String, u32>,
+    pub(super) markers: Vec<(String, u32)>,
     pub(super) bos: Option<u32>,
     pub(super) eos: Option<u32>,
 }
@@ -179,9 +193,44 @@ impl SentencePiece {
         };
         let (bos, eos) = (special(spec.bos_id, "bos_id")?, special(spec.eos_id, "eos_id")?);
         let fallback = if spec.byte_fallback { Some(Box::new(bytes.map(Option::unwrap_or_default))) } else { None };
-        let bpe = Bpe::new(&raw, spec.normalizer, unk, fallback);
+        let bpe = Bpe::new(&raw, spec.normalizer, unk, fallback)?;
         let pieces = Pieces { pieces, strip_first_space: spec.normalizer.dummy_prefix };
-        Ok(Self { bpe, pieces, ids, bos, eos })
+        let (mut cutting, mut markers) = (Vec::new(), Vec::new());
+        for (id, &(text, score, kind)) in (0u32..).zip(&raw) {
+            let is_special = matches!(kind, Kind::Control | Kind::Unknown);
+            let is_marker = is_special || (kind == Kind::UserDefined && looks_like_marker(text));
+            if is_special || is_added(score, kind) {
+                cutting.push(Token { spelling: text.to_owned(), id, is_marker, ..Token::default() });
+            }
+            if is_marker {
+                markers.push((text.to_owned(), id));
+            }
+        }
+        Ok(Self { bpe, added: Finder::new(cutting)?, pieces, ids, markers, bos, eos })
+    }
+
+    /// The ids of `text`, stretch by stretch between the added tokens, as transformers' `LlamaTokenizer` has it (`legacy`). Markers
+    /// that touch an `untrusted` range are text.
+    pub(super) fn encode(&self, text: &str, untrusted: &[Range<usize>]) -> Result<Vec<u32>> {
+        let (mut ids, mut at) = (Vec::new(), 0);
+        for (id, range) in self.added.find(text, &|range| overlaps(untrusted, &range)) {
+            ids.extend(self.bpe.encode(&text[at..range.start], &within(untrusted, &(at..range.start)))?);
+            ids.push(id);
+            at = range.end;
+        }
+        ids.extend(self.bpe.encode(&text[at..], &within(untrusted, &(at..text.len())))?);
+        Ok(ids)
+    }
+
+    /// Makes the added token of `id` a marker, where there is one.
+    pub(super) fn mark(&mut self, id: u32) {
+        self.added.mark(id);
+        self.bpe.mark(id);
+    }
+
+    /// Whether `id` is an added token or a user-defined piece.
+    pub(super) fn is_added(&self, id: u32) -> bool {
+        self.added.tokens().iter().any(|token| token.id == id) || self.bpe.is_user_defined(id)
     }
 }
 
