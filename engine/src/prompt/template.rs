@@ -16,6 +16,7 @@ use serde_json::Value as Json;
 
 use super::bounded::{Program, watch};
 use super::depth;
+use super::tojson::tojson;
 use crate::error::{Error, Result};
 use crate::file::file_bytes;
 use crate::tokenizer::quietly;
@@ -148,6 +149,7 @@ fn environment(syntax: SyntaxConfig, now: SystemTime) -> Environment<'static> {
     environment.add_function("raise_exception", |message: String| -> Result<Value, minijinja::Error> {
         Err(minijinja::Error::new(ErrorKind::InvalidOperation, message).with_source(Raised))
     });
+    environment.add_filter("tojson", tojson);
     environment.add_function("strftime_now", move |format: String| strftime(now, &format));
     // It prints every variable, and transformers has no such function.
     environment.remove_global("debug");
