@@ -150,6 +150,8 @@ fn environment(syntax: SyntaxConfig, now: SystemTime) -> Environment<'static> {
         Err(minijinja::Error::new(ErrorKind::InvalidOperation, message).with_source(Raised))
     });
     environment.add_filter("tojson", tojson);
+    // To minijinja, none is an empty list.
+    environment.add_test("iterable", |value: &Value| !value.is_none() && value.try_iter().is_ok());
     environment.add_function("strftime_now", move |format: String| strftime(now, &format));
     // It prints every variable, and transformers has no such function.
     environment.remove_global("debug");
@@ -290,6 +292,7 @@ mod tests {
             ("{{ messages[0].get('name', 'none') }}{{ ', '.join(['a', 'b']) }}", "nonea, b"),
             ("{% macro f(x) %}[{{ x }}]{% endmacro %}{{ f(eos_token) }}", "[</s>]"),
             ("{{ strftime_now('%d %b %Y %H:%M %A %j') }}", "29 Feb 2024 12:34 Thursday 060"),
+            ("{{ tools is iterable }}{{ [] is iterable }}{{ {} is iterable }}{{ x is iterable }}", "FalseTrueTrueTrue"),
             ("{{ 'tools' is defined }}{{ tools is defined }}", "TrueTrue"),
             (
                 "{% for a in [3, 4] %}{{ loop.index }}{% if a in [4] and 1 < a <= 4 %}!{% endif %}{% else %}-{% endfor %}",
