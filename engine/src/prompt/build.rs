@@ -1,6 +1,7 @@
 //! From a conversation to the exact prompt.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::ops::Range;
 use std::time::SystemTime;
 
@@ -9,9 +10,12 @@ use serde::Serialize;
 use super::character::check_name;
 use super::conversation::{Conversation, Role};
 use super::language::Term;
-use super::neutralise::{CHAT_ROLES, Neutralised, Place, ROLES, Rules, fold_token, neutralise};
+use super::markers::Markers;
+use super::marks::{Marks, clipped};
+use super::neutralise::{CHAT_ROLES, HEADERS, Neutralised, ROLES, Rules, Specials};
 use super::presets::{Line, Parts, Preset, SectionKind, render};
 use super::template::{self, Failure, View};
+use super::texts::Texts;
 use super::turn_ends::{TURN_ENDS, turn_end_ids};
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
@@ -167,22 +171,33 @@ struct Builder<'a> {
     conversation: &'a Conversation,
     options: &'a BuildOptions,
     tokenizer: Option<&'a Tokenizer>,
-    rules: Rules,
-    lines: Vec<Line>,
-    /// What was neutralised in each message.
-    reports: Vec<Vec<Neutralised>>,
-    system: String,
-    system_report: Vec<Neutralised>,
+    /// What the chat template prints around contents.
+    markers: Option<Markers>,
+    /// Special tokens in them are as they were written.
+    texts: Texts,
+    /// Special tokens in them are kept from acting.
+    strict: OnceCell<Texts>,
     /// The index of the new input.
     input: usize,
-    /// What the reply begins with.
-    reply: String,
-    reply_prefix: Option<String>,
+    /// The time that a template is told, which is the same in each run.
+    now: SystemTime,
 }
 
 /// A prompt's text with its stretches.
 struct Rendered {
     sections: Vec<(SectionKind, String)>,
+    /// The bytes in which no special token is recognised.
+    untrusted: Vec<Range<usize>>,
+    system_in_input: bool,
+    /// Whether it has the strict texts.
+    strict: bool,
+}
+
+/// What a chat template printed.
+struct Printed {
+    text: String,
+    /// Where the untrusted text is; None when the template changes it.
+    untrusted: Option<Vec<Range<usize>>>,
     system_in_input: bool,
 }
 
@@ -236,41 +251,65 @@ impl<'a> Builder<'a> {
                 })?
             }
         };
-        let rules = rules(options, tokenizer);
-        let mut reports = Vec::with_capacity(messages.len());
-        let mut lines = Vec::with_capacity(messages.len());
-        for (index, message) in messages.iter().enumerate() {
-            let mut report = Vec::new();
-            let text = neutralise(&message.content, &rules, Place::Message(index), &mut report);
-            let text = match &message.name {
-                Some(name) => format!("{name}: {text}"),
-                None => text,
-            };
-            lines.push(Line { role: message.role, text });
-            reports.push(report);
-        }
-        let mut system_report = Vec::new();
-        let system = system_block(conversation, &rules, &mut system_report);
-        let forced = conversation.character.as_ref().filter(|character| character.force_name);
-        let (reply, reply_prefix) = match (options.continue_last, forced) {
-            (true, _) => (lines.last().map(|line| line.text.clone()).unwrap_or_default(), None),
-            // No space behind the colon: LLaMA's vocabularies join it to the word that follows.
-            (false, Some(character)) => (format!("{}:", character.name), Some(format!("{}:", character.name))),
-            (false, None) => (String::new(), None),
-        };
-        Ok(Self {
+        let mut builder = Self {
             conversation,
             options,
             tokenizer,
-            rules,
-            lines,
-            reports,
-            system,
-            system_report,
+            markers: None,
+            texts: Texts::default(),
+            strict: OnceCell::new(),
             input,
-            reply,
-            reply_prefix,
-        })
+            now: options.now.unwrap_or_else(SystemTime::now),
+        };
+        builder.markers = builder.markers();
+        builder.texts = Texts::new(conversation, options.continue_last, &builder.rules(false));
+        Ok(builder)
+    }
+
+    fn strict(&self) -> &Texts {
+        let texts = || Texts::new(self.conversation, self.options.continue_last, &self.rules(true));
+        self.strict.get_or_init(texts)
+    }
+
+    fn template(&self) -> Option<&str> {
+        self.options.template.as_deref().filter(|_| self.options.preset == Preset::ChatTemplate)
+    }
+
+    fn markers(&self) -> Option<Markers> {
+        let (bos, eos) = self.bos_and_eos();
+        let own = self.tokenizer.map(Tokenizer::specials).unwrap_or_default().iter().map(|(name, _)| name.as_str());
+        // Without a tokenizer, what is spelled like a token is one.
+        let known: &[&str] = if self.tokenizer.is_some() { &[] } else { &CHAT_TOKENS };
+        let ends: &[&str] = if self.tokenizer.is_some() { &[] } else { &TURN_ENDS };
+        let specials = own.chain(known.iter().copied()).chain(ends.iter().copied());
+        Markers::of(self.template()?, &bos, &eos, self.now, specials)
+    }
+
+    fn rules(&self, strict: bool) -> Rules {
+        match self.options.preset {
+            Preset::GuanacoLoraInstruct | Preset::Alpaca => return Rules::of(HEADERS, &[]),
+            Preset::ChatTemplate => {}
+            _ => return Rules::of(HEADERS, ROLES),
+        }
+        let own = self.tokenizer.map(Tokenizer::specials).unwrap_or_default();
+        let names = own.iter().map(|(name, _)| name.as_str()).chain(TURN_ENDS).chain(CHAT_TOKENS);
+        let names = names.filter(|_| strict);
+        let Some(markers) = &self.markers else {
+            // The template refuses the conversation that would show its markers.
+            let template = self.template().unwrap_or_default().to_lowercase();
+            let labels = CHAT_ROLES.iter().any(|role| template.contains(&format!("{role}:")));
+            let headers = if template.contains("###") { HEADERS } else { &[] };
+            let rules = Rules::of(headers, if labels { CHAT_ROLES } else { &[] });
+            return Rules { specials: Specials::new(names), ..rules };
+        };
+        markers.rules(names)
+    }
+
+    fn bos_and_eos(&self) -> (String, String) {
+        let name = |id: Option<u32>| self.tokenizer.and_then(|tokenizer| tokenizer.piece(id?));
+        let bos = name(self.tokenizer.and_then(Tokenizer::bos)).unwrap_or_else(|| "<s>".into());
+        let eos = name(self.tokenizer.and_then(Tokenizer::eos)).unwrap_or_else(|| "</s>".into());
+        (bos, eos)
     }
 
     fn build(self) -> Result<Prompt> {
@@ -278,8 +317,8 @@ impl<'a> Builder<'a> {
         let turns = self.turns();
         let mut dropped = Vec::new();
         let mut first = 0;
-        if !preset.has_system_slot() && !self.system.is_empty() {
-            let tokens = self.count_alone(&self.system)?;
+        if !preset.has_system_slot() && !self.texts.system.is_empty() {
+            let tokens = self.count_alone(&self.texts.system)?;
             dropped.push(Dropped { index: None, role: Role::System, tokens, reason: DropReason::NoSlot });
         }
         if !preset.has_history_slot() {
@@ -300,13 +339,14 @@ impl<'a> Builder<'a> {
         let start = turns.get(kept).map_or(self.input, |turn| turn.start);
         let rendered = self.render(start)?;
         let text = rendered.text().into_owned();
-        let ids = self.encode(&text)?;
+        let ids = self.encode(&text, &rendered.untrusted)?;
         let sections = self.sections(&rendered)?;
-        let mut neutralised = if preset.has_system_slot() { self.system_report.clone() } else { Vec::new() };
-        neutralised.extend(self.reports[start..].iter().flatten().cloned());
+        let texts = if rendered.strict { self.strict() } else { &self.texts };
+        let mut neutralised = if preset.has_system_slot() { texts.system_report.clone() } else { Vec::new() };
+        neutralised.extend(texts.reports[start..].iter().flatten().cloned());
         let notices = self.notices(&dropped, &neutralised, rendered.system_in_input);
         let (stop, stop_ids) = self.stops();
-        let reply_prefix = self.reply_prefix;
+        let reply_prefix = texts.reply_prefix.clone();
         Ok(Prompt { text, ids, sections, dropped, neutralised, reply_prefix, notices, stop, stop_ids })
     }
 
@@ -315,7 +355,7 @@ impl<'a> Builder<'a> {
         let mut turns: Vec<Range<usize>> = Vec::new();
         for index in 0..self.input {
             match turns.last_mut() {
-                Some(turn) if self.lines[index].role != Role::User => turn.end = index + 1,
+                Some(turn) if self.texts.lines[index].role != Role::User => turn.end = index + 1,
                 _ => turns.push(index..index + 1),
             }
         }
@@ -333,8 +373,8 @@ impl<'a> Builder<'a> {
         }
         let least = need(turns.len())?;
         if !fits(least) {
-            let system = self.count_alone(&self.system)?.unwrap_or(0);
-            let input = self.count_alone(&self.lines[self.input].text)?.unwrap_or(0);
+            let system = self.count_alone(&self.texts.system)?.unwrap_or(0);
+            let input = self.count_alone(&self.texts.lines[self.input].text)?.unwrap_or(0);
             return Err(Error::Prompt(format!(
                 "the System block ({system} tokens) and the new input ({input}) with the frame of {} come to {least} tokens without any history, and {reserve} are kept for the reply: expected at most {max_tokens} in all; shorten them, keep less for the reply or raise the context",
                 self.options.preset
@@ -359,29 +399,27 @@ impl<'a> Builder<'a> {
             return Err(Error::Prompt(detail.into()));
         }
         let start = turns.get(dropped).map_or(self.input, |turn| turn.start);
-        Ok(self.encode(&self.render(start)?.text())?.map_or(0, |ids| ids.len()))
+        let rendered = self.render(start)?;
+        Ok(self.encode(&rendered.text(), &rendered.untrusted)?.map_or(0, |ids| ids.len()))
     }
 
     fn drop_turns(&self, turns: &[Range<usize>], reason: DropReason, dropped: &mut Vec<Dropped>) -> Result<()> {
         for index in turns.iter().cloned().flatten() {
-            let Line { role, text } = &self.lines[index];
+            let Line { role, text } = &self.texts.lines[index];
             dropped.push(Dropped { index: Some(index), role: *role, tokens: self.count_alone(text)?, reason });
         }
         Ok(())
     }
 
     fn count_alone(&self, text: &str) -> Result<Option<usize>> {
-        self.tokenizer.map(|tokenizer| Ok(tokenizer.encode(text, false)?.len())).transpose()
+        self.tokenizer.map(|tokenizer| Ok(tokenizer.encode_untrusted(text, &whole(text), false)?.len())).transpose()
     }
 
-    fn encode(&self, text: &str) -> Result<Option<Vec<u32>>> {
+    fn encode(&self, text: &str, untrusted: &[Range<usize>]) -> Result<Option<Vec<u32>>> {
         let Some(tokenizer) = self.tokenizer else { return Ok(None) };
-        // A template writes its special tokens, BOS among them, itself; what users wrote was neutralised.
-        let ids = match self.options.preset {
-            Preset::ChatTemplate => tokenizer.encode_parsing_specials(text, false)?,
-            _ => tokenizer.encode(text, tokenizer.adds_bos())?,
-        };
-        Ok(Some(ids))
+        // A template writes its special tokens, BOS among them, itself.
+        let adds_bos = tokenizer.adds_bos() && self.options.preset != Preset::ChatTemplate;
+        Ok(Some(tokenizer.encode_untrusted(text, untrusted, adds_bos)?))
     }
 
     fn sections(&self, rendered: &Rendered) -> Result<Vec<Section>> {
@@ -390,7 +428,7 @@ impl<'a> Builder<'a> {
         let mut sections = Vec::with_capacity(rendered.sections.len());
         for (kind, part) in &rendered.sections {
             let end = start + part.len();
-            let upto = self.encode(&text[..end])?.map(|ids| ids.len());
+            let upto = self.encode(&text[..end], &clipped(&rendered.untrusted, end))?.map(|ids| ids.len());
             let tokens = upto.map(|upto| upto.saturating_sub(counted));
             counted = counted.max(upto.unwrap_or(0));
             sections.push(Section { kind: *kind, start, end, tokens });
@@ -401,80 +439,100 @@ impl<'a> Builder<'a> {
 
     /// The prompt with the messages from `start` on.
     fn render(&self, start: usize) -> Result<Rendered> {
-        let history: Vec<&Line> = self.lines[start..self.input].iter().collect();
-        let input = &self.lines[self.input].text;
-        let parts = Parts { history: &history, system: &self.system, input, reply: &self.reply };
-        if self.options.preset != Preset::ChatTemplate {
-            return Ok(Rendered { sections: render(self.options.preset, &parts), system_in_input: false });
+        if self.options.preset == Preset::ChatTemplate {
+            return self.render_chat(start);
         }
-        let template = self.options.template.as_deref().ok_or_else(|| {
-            Error::Prompt("the preset chat-template needs a checkpoint with a chat template; this one has none".into())
-        })?;
-        let (text, system_in_input) = match self.render_template(template, &parts, false) {
-            Ok(text) => (text, false),
-            Err(Failure::Raised(message)) if !self.system.is_empty() => {
-                let again = self.render_template(template, &parts, true);
-                (
-                    again.map_err(|_| {
-                        Error::Prompt(format!("the chat template refuses this conversation: {message}"))
-                    })?,
-                    true,
-                )
-            }
-            Err(Failure::Raised(message)) => {
-                return Err(Error::Prompt(format!("the chat template refuses this conversation: {message}")));
-            }
-            Err(Failure::Other(error)) => return Err(error),
-        };
-        let mut sections = vec![(SectionKind::Template, text)];
-        if !self.reply.is_empty() && !self.options.continue_last {
-            sections.push((SectionKind::Reply, self.reply.clone()));
-        }
-        Ok(Rendered { sections, system_in_input })
+        let history: Vec<&Line> = self.texts.lines[start..self.input].iter().collect();
+        let input = &self.texts.lines[self.input].text;
+        let parts = Parts { history: &history, system: &self.texts.system, input, reply: &self.texts.reply };
+        let sections = render(self.options.preset, &parts);
+        let length = sections.iter().map(|(_, text)| text.len()).sum();
+        // The frame has no special token.
+        let untrusted = std::iter::once(0..length).collect();
+        Ok(Rendered { sections, untrusted, system_in_input: false, strict: false })
     }
 
-    fn render_template(&self, template: &str, parts: &Parts<'_>, system_in_input: bool) -> Result<String, Failure> {
-        let mut messages = Vec::with_capacity(parts.history.len() + 3);
-        if !parts.system.is_empty() && !system_in_input {
-            messages.push(("system", parts.system.to_owned()));
+    fn render_chat(&self, start: usize) -> Result<Rendered> {
+        let template = self.template().ok_or_else(|| {
+            Error::Prompt("the preset chat-template needs a checkpoint with a chat template; this one has none".into())
+        })?;
+        let mut printed = self.print(template, &self.texts, start)?;
+        // Without a tokenizer the text is all that there is of the prompt.
+        let strict = self.tokenizer.is_none() || printed.untrusted.is_none();
+        let texts = if strict { self.strict() } else { &self.texts };
+        if strict {
+            printed = self.print(template, texts, start)?;
         }
-        for line in parts.history {
+        let mut untrusted = printed.untrusted.unwrap_or_default();
+        let mut sections = vec![(SectionKind::Template, printed.text)];
+        if !texts.reply.is_empty() && !self.options.continue_last {
+            let end = sections[0].1.len();
+            untrusted.push(end..end + texts.reply.len());
+            sections.push((SectionKind::Reply, texts.reply.clone()));
+        }
+        Ok(Rendered { sections, untrusted, system_in_input: printed.system_in_input, strict })
+    }
+
+    /// Runs the template with and without marks. A system message that it refuses becomes a part of the input.
+    fn print(&self, template: &str, texts: &Texts, start: usize) -> Result<Printed> {
+        let refused =
+            |message: String| Error::Prompt(format!("the chat template refuses this conversation: {message}"));
+        let mut messages = self.messages(texts, start, false);
+        let mut system_in_input = false;
+        let text = match self.run(template, &messages) {
+            Err(Failure::Raised(message)) if !texts.system.is_empty() => {
+                messages = self.messages(texts, start, true);
+                system_in_input = true;
+                self.run(template, &messages).map_err(|_| refused(message))?
+            }
+            Err(Failure::Raised(message)) => return Err(refused(message)),
+            Err(Failure::Other(error)) => return Err(error),
+            Ok(text) => text,
+        };
+        let contents = || messages.iter().map(|(_, content)| content.as_str());
+        let marks = Marks::absent(contents().chain([template, text.as_str()]));
+        let marked = marks.and_then(|marks| {
+            let mut marked = messages.clone();
+            let reply = marked.len() - 1;
+            for (index, (_, content)) in marked.iter_mut().enumerate() {
+                let is_reply = self.options.continue_last && index == reply;
+                *content = if is_reply { marks.around_reply(content) } else { marks.around(content) };
+            }
+            Some((self.run(template, &marked).ok()?, marks))
+        });
+        let mut untrusted = marked.as_ref().and_then(|(marked, marks)| marks.ranges(marked, &text, contents()));
+        let mut text = text;
+        if self.options.continue_last {
+            let end = marked.and_then(|(marked, marks)| marks.end_of_reply(&marked, &text, &texts.reply));
+            let detail = "the chat template does not print the reply to continue as it is: expected a template that does, or a new reply";
+            text.truncate(end.ok_or_else(|| Error::Prompt(detail.into()))?);
+            untrusted = untrusted.map(|ranges| clipped(&ranges, text.len()));
+        }
+        Ok(Printed { text, untrusted, system_in_input })
+    }
+
+    /// The messages from `start` on, as a template gets them.
+    fn messages(&self, texts: &Texts, start: usize, system_in_input: bool) -> Vec<(&'static str, String)> {
+        let mut messages = Vec::with_capacity(texts.lines.len() + 1 - start);
+        if !texts.system.is_empty() && !system_in_input {
+            messages.push(("system", texts.system.clone()));
+        }
+        for line in &texts.lines[start..self.input] {
             messages.push((if line.role == Role::User { "user" } else { "assistant" }, line.text.clone()));
         }
-        messages.push((
-            "user",
-            match system_in_input {
-                true => format!("{}\n\n{}", parts.system, parts.input),
-                false => parts.input.to_owned(),
-            },
-        ));
-        let going_on = self.options.continue_last;
-        if going_on {
-            messages.push(("assistant", parts.reply.to_owned()));
+        let input = &texts.lines[self.input].text;
+        let input = if system_in_input { format!("{}\n\n{input}", texts.system) } else { input.clone() };
+        messages.push(("user", input));
+        if self.options.continue_last {
+            messages.push(("assistant", texts.reply.clone()));
         }
-        let name = |id: Option<u32>| self.tokenizer.and_then(|tokenizer| tokenizer.piece(id?));
-        let bos = name(self.tokenizer.and_then(Tokenizer::bos)).unwrap_or_else(|| "<s>".into());
-        let eos = name(self.tokenizer.and_then(Tokenizer::eos)).unwrap_or_else(|| "</s>".into());
-        let view = View {
-            messages: &messages,
-            add_generation_prompt: !going_on,
-            bos_token: &bos,
-            eos_token: &eos,
-            now: self.options.now.unwrap_or_else(SystemTime::now),
-        };
-        let mut text = template::render(template, &view)?;
-        if going_on {
-            // The reply is cut open again behind its last character; templates may trim it.
-            let reply = [parts.reply, parts.reply.trim_end(), parts.reply.trim()].into_iter().find_map(|reply| {
-                let at = text.rfind(reply).filter(|_| !reply.is_empty())?;
-                Some(at + reply.len())
-            });
-            let end = reply.ok_or_else(|| {
-                Failure::Other(Error::Prompt("the chat template does not print the reply to go on with".into()))
-            })?;
-            text.truncate(end);
-        }
-        Ok(text)
+        messages
+    }
+
+    fn run(&self, template: &str, messages: &[(&'static str, String)]) -> Result<String, Failure> {
+        let (bos_token, eos_token) = &self.bos_and_eos();
+        let add_generation_prompt = !self.options.continue_last;
+        template::render(template, &View { messages, add_generation_prompt, bos_token, eos_token, now: self.now })
     }
 
     fn notices(&self, dropped: &[Dropped], neutralised: &[Neutralised], system_in_input: bool) -> Vec<Notice> {
@@ -514,58 +572,25 @@ impl<'a> Builder<'a> {
     fn stops(&self) -> (Vec<String>, Vec<u32>) {
         let mut stop = self.options.preset.stop();
         let stop_ids = self.tokenizer.map(turn_end_ids).unwrap_or_default();
-        if self.options.preset == Preset::ChatTemplate {
-            let template = self.options.template.as_deref().unwrap_or_default();
-            let ends = TURN_ENDS.into_iter().filter(|end| template.contains(end));
-            // Where it is no token, it is printed letter by letter.
-            stop.extend(ends.filter(|end| self.tokenizer.is_none_or(|own| own.id(end).is_none())).map(str::to_owned));
-            if self.rules.headers {
-                stop.extend(Preset::Alpaca.stop());
+        if let Some(template) = self.template() {
+            let is_text = |end: &&str| {
+                let id = self.tokenizer.and_then(|tokenizer| tokenizer.id(end));
+                template.contains(end) && !id.is_some_and(|id| stop_ids.contains(&id))
+            };
+            stop.extend(TURN_ENDS.into_iter().filter(is_text).map(str::to_owned));
+            match &self.markers {
+                Some(markers) => {
+                    stop.extend(markers.stops.iter().filter(|text| !stop.contains(text)).cloned().collect::<Vec<_>>())
+                }
+                None if template.contains("###") => stop.extend(Preset::Alpaca.stop()),
+                None => {}
             }
         }
         (stop, stop_ids)
     }
 }
 
-fn rules(options: &BuildOptions, tokenizer: Option<&Tokenizer>) -> Rules {
-    match options.preset {
-        Preset::Guanaco | Preset::GuanacoLora => Rules { headers: true, roles: ROLES, specials: Vec::new() },
-        Preset::GuanacoLoraInstruct | Preset::Alpaca => Rules { headers: true, roles: &[], specials: Vec::new() },
-        Preset::ChatTemplate => {
-            let own = tokenizer.map(Tokenizer::specials).unwrap_or_default();
-            let names = own.iter().map(|(name, _)| name.as_str()).chain(TURN_ENDS).chain(CHAT_TOKENS);
-            let template = options.template.as_deref().unwrap_or_default().to_lowercase();
-            let labels = CHAT_ROLES.iter().any(|role| template.contains(&format!("{role}:")));
-            Rules {
-                headers: template.contains("###"),
-                roles: if labels { CHAT_ROLES } else { &[] },
-                specials: names.map(fold_token).collect(),
-            }
-        }
-    }
-}
-
-/// The character's description, the knowledge, the sources and the keywords, each on lines of its own.
-fn system_block(conversation: &Conversation, rules: &Rules, report: &mut Vec<Neutralised>) -> String {
-    let (system, language) = (&conversation.system, conversation.language);
-    let mut blocks = Vec::new();
-    if let Some(character) = &conversation.character {
-        blocks.push(neutralise(&character.description, rules, Place::Character, report));
-    }
-    blocks.push(neutralise(&system.knowledge, rules, Place::Knowledge, report));
-    for (index, source) in system.sources.iter().enumerate().filter(|(_, source)| source.enabled) {
-        // The heading is one line; what is filled in is neutralised with it.
-        let one_line =
-            |text: &str| text.split(|c: char| c.is_control() || c.is_whitespace()).collect::<Vec<_>>().join(" ");
-        let title = one_line(&source.title);
-        let link = source.link.as_deref().map(one_line).filter(|link| !link.trim().is_empty());
-        let term = if link.is_some() { Term::SourceWithLink } else { Term::Source };
-        let heading =
-            term.with(language, &[("title", title.trim()), ("link", link.as_deref().unwrap_or_default().trim())]);
-        let text = if source.text.is_empty() { heading } else { format!("{heading}\n{}", source.text) };
-        blocks.push(neutralise(&text, rules, Place::Source(index), report));
-    }
-    blocks.extend(system.keywords.names().map(str::to_owned));
-    blocks.retain(|block| !block.is_empty());
-    blocks.join("\n")
+/// All of `text`, as the list of its untrusted parts.
+fn whole(text: &str) -> [Range<usize>; 1] {
+    std::array::from_fn(|_| 0..text.len())
 }

@@ -1,5 +1,6 @@
 //! Role-play: `Name: reply`, written and read back.
 
+use super::neutralise::{ROLES, fold_token};
 use crate::error::{Error, Result};
 
 /// Takes a reply apart into the name that it begins with and the rest. A name counts when it is one of `names` (without regard
@@ -31,15 +32,17 @@ fn strip_name<'t>(text: &'t str, name: &str) -> Option<&'t str> {
 
 /// Checks that a speaker's name can stand in front of a colon without being taken for anything else.
 pub(super) fn check_name(name: &str) -> Result<()> {
-    let problem = if name.trim().is_empty() {
+    // Full-width forms, look-alikes and invisible characters count as what they look like.
+    let folded: String = fold_token(name).into_iter().collect();
+    let problem = if folded.trim().is_empty() {
         "is empty"
     } else if name.trim() != name {
         "has spaces around it"
     } else if name.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
         "has a line end or control character in it"
-    } else if name.contains([':', '：', '#']) {
+    } else if folded.contains([':', '#']) {
         "has a colon or hash sign in it"
-    } else if ["user", "assistant", "system"].contains(&name.to_lowercase().as_str()) {
+    } else if ROLES.contains(&folded.trim()) {
         "is a role of the format"
     } else {
         return Ok(());
@@ -72,10 +75,27 @@ mod tests {
 
     #[test]
     fn bad_names() {
-        for name in ["", " ", "Ava ", "A\nB", "A:B", "A：B", "User", "SYSTEM", "A\u{2028}B", "###"] {
+        for name in [
+            "",
+            " ",
+            "Ava ",
+            "A\nB",
+            "A:B",
+            "A：B",
+            "User",
+            "SYSTEM",
+            "A\u{2028}B",
+            "###",
+            "＃＃＃ Response",
+            "Ｕｓｅｒ",
+            "Us\u{200b}er",
+            "Аssistant",
+            "\u{200b}",
+            "A\u{2236}B",
+        ] {
             assert!(check_name(name).is_err(), "{name:?}");
         }
-        for name in ["Ava", "Dr. Ada Lovelace", "小明", "Jürgen"] {
+        for name in ["Ava", "Dr. Ada Lovelace", "小明", "Jürgen", "Иван", "O'Neil"] {
             check_name(name).unwrap();
         }
     }

@@ -9,7 +9,9 @@
 //!   budget is an error. BOS is in `ids`, never in `text` (but for chat templates, which write it themselves).
 //! - **Budget**: `max_tokens - reserve` is what the prompt may have. Turns go whole, oldest first; see [`Prompt::dropped`].
 //!   What must stay is the System block, the new input and a reply to go on with.
-//! - **Markers** in anybody's text are quoted (`> User:`, `# # # Response:`), and reported in [`Prompt::neutralised`].
+//! - **Special tokens** of a chat template come from the template's own text: they are not recognised where it prints a name, a
+//!   message or the System block. Where the template changes such a text, or without a tokenizer, they are quoted.
+//! - **Markers** in a text are quoted (`> User:`, `# # # Response:`), and reported in [`Prompt::neutralised`].
 //! - **Role-play**: with `force_name` the prompt ends with `Name:` and [`Prompt::reply_prefix`] says so; the model's text
 //!   begins behind it, usually with a space. Show `reply_prefix + text`, or [`parse_reply`] it. Replies in the history are
 //!   written as they are, or with [`Message::name`] in front.
@@ -23,10 +25,15 @@ mod bounded;
 mod build;
 mod character;
 mod conversation;
+mod depth;
 mod language;
+mod markers;
+mod marks;
 mod neutralise;
 mod presets;
 mod template;
+mod texts;
+mod tojson;
 mod turn_ends;
 
 pub use build::{BuildOptions, DropReason, Dropped, Notice, NoticeKind, Prompt, Section, build};

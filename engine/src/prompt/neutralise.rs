@@ -44,16 +44,61 @@ pub struct Neutralised {
 /// Which markers a preset's format knows.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rules {
-    pub(super) headers: bool,
+    /// The words of section headers, folded, without hashes and colon.
+    pub(super) headers: Vec<String>,
     /// Role names, folded, without the colon.
-    pub(super) roles: &'static [&'static str],
-    /// Special tokens, folded.
-    pub(super) specials: Vec<Vec<char>>,
+    pub(super) roles: Vec<String>,
+    /// Role names within a line, with their colon: folded characters, and which of them are upper case.
+    pub(super) inline: Vec<Vec<(char, bool)>>,
+    /// Special tokens and other markers in brackets.
+    pub(super) specials: Specials,
+}
+
+impl Rules {
+    /// The rules of a format that has these headers and roles.
+    pub(super) fn of(headers: &[&str], roles: &[&str]) -> Self {
+        let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+        Self { headers: owned(headers), roles: owned(roles), ..Self::default() }
+    }
+}
+
+/// Folded spellings, in order.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Specials(Vec<Vec<char>>);
+
+impl Specials {
+    /// Those of `tokens` that have more than one character.
+    pub(super) fn new<'t>(tokens: impl Iterator<Item = &'t str>) -> Self {
+        let mut folded: Vec<_> = tokens.map(fold_token).filter(|token| token.len() > 1).collect();
+        folded.sort_unstable();
+        folded.dedup();
+        Self(folded)
+    }
+
+    /// The index of the last character of the longest spelling at `at`.
+    fn end(&self, folded: &[Folded], at: usize) -> Option<usize> {
+        // Those that begin with what was read so far.
+        let mut left = self.0.as_slice();
+        let mut found = None;
+        for (depth, f) in folded[at..].iter().enumerate() {
+            let key = |token: &Vec<char>| token.get(depth).copied();
+            let start = left.partition_point(|token| key(token) < Some(f.c));
+            let end = start + left[start..].partition_point(|token| key(token) == Some(f.c));
+            left = &left[start..end];
+            // The shortest comes first.
+            match left.first() {
+                None => break,
+                Some(token) if token.len() == depth + 1 => found = Some(at + depth),
+                Some(_) => {}
+            }
+        }
+        found
+    }
 }
 
 pub(super) const ROLES: &[&str] = &["user", "assistant", "system"];
 pub(super) const CHAT_ROLES: &[&str] = &["user", "assistant", "system", "human", "ai", "bot", "gpt"];
-const HEADERS: [&str; 3] = ["instruction", "input", "response"];
+pub(super) const HEADERS: &[&str] = &["instruction", "input", "response"];
 
 /// A character as it is compared, and where it stands.
 struct Folded {
@@ -98,14 +143,18 @@ fn push_line(line: &str, rules: &Rules, keywords: bool, place: Place, out: &mut 
     }
     let mut at = start;
     while at < folded.len() {
-        if let Some((hashes, end)) = header(&folded, at, at == start).filter(|_| rules.headers) {
+        if let Some((hashes, end)) = header(&folded, at, at == start, rules) {
             note(folded[at].at.start..folded[end].at.end);
             let spaced = vec!["#"; hashes].join(" ");
             edits.push((folded[at].at.start..folded[at + hashes - 1].at.end, spaced));
             at = end + 1;
-        } else if let Some(end) = special(&folded, at, rules) {
+        } else if let Some(end) = rules.specials.end(&folded, at) {
             note(folded[at].at.start..folded[end].at.end);
             edits.push((folded[at].at.end..folded[at].at.end, " ".into()));
+            at = end + 1;
+        } else if let Some(end) = inline(&folded, at, rules) {
+            note(folded[at].at.start..folded[end].at.end);
+            edits.push((folded[end].at.start..folded[end].at.start, " ".into()));
             at = end + 1;
         } else {
             at += 1;
@@ -141,7 +190,7 @@ fn keyword(folded: &[Folded], start: usize) -> Option<usize> {
 
 /// How many hashes, and the index of the last character, of a section header at `at`. Without its colon a header counts only at
 /// the start of a line.
-fn header(folded: &[Folded], at: usize, line_start: bool) -> Option<(usize, usize)> {
+fn header(folded: &[Folded], at: usize, line_start: bool, rules: &Rules) -> Option<(usize, usize)> {
     if folded[at].c != '#' || at > 0 && folded[at - 1].c == '#' {
         return None;
     }
@@ -150,7 +199,7 @@ fn header(folded: &[Folded], at: usize, line_start: bool) -> Option<(usize, usiz
         return None;
     }
     let word_at = skip_spaces(folded, at + hashes);
-    HEADERS.iter().find_map(|word| {
+    rules.headers.iter().find_map(|word| {
         let word_end = matches_word(folded, word_at, word)?;
         let end = skip_spaces(folded, word_end);
         let ends_word = folded.get(word_end).is_none_or(|f| !f.c.is_alphanumeric());
@@ -162,11 +211,16 @@ fn header(folded: &[Folded], at: usize, line_start: bool) -> Option<(usize, usiz
     })
 }
 
-/// The index of the last character of a special token at `at`; the longest that fits.
-fn special(folded: &[Folded], at: usize, rules: &Rules) -> Option<usize> {
-    let fits =
-        |token: &&Vec<char>| token.iter().enumerate().all(|(i, c)| folded.get(at + i).is_some_and(|f| f.c == *c));
-    let longest = rules.specials.iter().filter(|token| token.len() > 1).filter(fits).map(Vec::len).max()?;
+/// The index of the colon of a role within a line, in the case in which the format writes it.
+fn inline(folded: &[Folded], at: usize, rules: &Rules) -> Option<usize> {
+    if at > 0 && folded[at - 1].c.is_alphanumeric() {
+        return None;
+    }
+    let same = |label: &&Vec<(char, bool)>| {
+        folded.len() - at >= label.len()
+            && label.iter().zip(&folded[at..]).all(|(&(c, upper), f)| f.c == c && f.case.is_uppercase() == upper)
+    };
+    let longest = rules.inline.iter().filter(same).map(Vec::len).max().filter(|&len| len > 1)?;
     Some(at + longest - 1)
 }
 
@@ -188,7 +242,7 @@ fn skip_spaces(folded: &[Folded], mut at: usize) -> usize {
     at
 }
 
-/// A special token in the form in which [`Rules::specials`] holds it.
+/// A text as it is compared.
 pub(super) fn fold_token(token: &str) -> Vec<char> {
     fold(token).into_iter().map(|f| f.c).collect()
 }
@@ -266,8 +320,8 @@ mod tests {
     use super::*;
 
     fn run(text: &str) -> (String, Vec<String>) {
-        let specials = ["</s>", "<|im_end|>", "[INST]"].map(fold_token).to_vec();
-        let rules = Rules { headers: true, roles: ROLES, specials };
+        let specials = Specials::new(["</s>", "<|im_end|>", "[INST]", "<|im_end|><|more|>"].into_iter());
+        let rules = Rules { specials, ..Rules::of(HEADERS, ROLES) };
         let mut report = Vec::new();
         let out = neutralise(text, &rules, Place::Message(0), &mut report);
         let mut again = Vec::new();

@@ -15,6 +15,8 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::bounded::{Program, watch};
+use super::depth;
+use super::tojson::tojson;
 use crate::error::{Error, Result};
 use crate::file::file_bytes;
 use crate::tokenizer::quietly;
@@ -26,6 +28,9 @@ const FUEL: u64 = 500_000;
 const MAX_OUTPUT: usize = 16 << 20;
 /// A template itself is not longer than this.
 const MAX_SOURCE: usize = 1 << 20;
+/// The stack of the thread that a template is read and run on. A debug build takes less than a quarter of it at the bounds of
+/// [`super::depth`].
+const STACK: usize = 32 << 20;
 
 /// Why a template gave nothing.
 pub(super) enum Failure {
@@ -90,44 +95,68 @@ struct Templates {
     chat_template: Json,
 }
 
-/// The text that `template` prints for `view`.
+/// The text that `template` prints for `view`. It is read, run and dropped on a thread whose stack fits the bounds of
+/// [`super::depth`].
 pub(super) fn render(template: &str, view: &View<'_>) -> Result<String, Failure> {
     if template.len() > MAX_SOURCE {
         let detail = format!("chat template: {} bytes long; expected at most {MAX_SOURCE}", template.len());
         return Err(Failure::Other(Error::Prompt(detail)));
     }
-    let mut environment = Environment::new();
+    let failed = |detail: String| Err(Failure::Other(Error::Prompt(format!("chat template: {detail}"))));
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("guanaco template".into()).stack_size(STACK);
+        match thread.spawn_scoped(scope, || quietly(|| render_here(template, view))) {
+            Ok(thread) => match thread.join() {
+                Ok(Ok(result)) => result,
+                _ => failed("minijinja failed on this template".into()),
+            },
+            Err(error) => failed(format!("no thread with a stack of {STACK} bytes could be started: {error}")),
+        }
+    })
+}
+
+fn render_here(template: &str, view: &View<'_>) -> Result<String, Failure> {
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(failure)?;
-    environment.set_syntax(syntax.clone());
+    let template = depth::checked(template, syntax.clone())
+        .map_err(|refusal| Failure::Other(Error::Prompt(refusal.to_string())))?;
+    let environment = environment(syntax.clone(), view.now);
+    let messages: Vec<Value> =
+        view.messages.iter().map(|(role, content)| context! { role => *role, content => content.as_str() }).collect();
+    // What transformers gives to a template without being told: tools and documents are there, and none.
+    let values = context! {
+        messages => messages,
+        tools => (),
+        documents => (),
+        add_generation_prompt => view.add_generation_prompt,
+        bos_token => view.bos_token,
+        eos_token => view.eos_token,
+    };
+    let text =
+        Program::compile(&template, syntax).and_then(|program| program.run(&environment, values)).map_err(failure)?;
+    if text.len() > MAX_OUTPUT {
+        let detail = format!("chat template: it prints more than {MAX_OUTPUT} bytes");
+        return Err(Failure::Other(Error::Prompt(detail)));
+    }
+    Ok(text)
+}
+
+fn environment(syntax: SyntaxConfig, now: SystemTime) -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_syntax(syntax);
     environment.set_fuel(Some(FUEL));
     environment.set_recursion_limit(64);
     environment.set_unknown_method_callback(method);
     environment.add_function("raise_exception", |message: String| -> Result<Value, minijinja::Error> {
         Err(minijinja::Error::new(ErrorKind::InvalidOperation, message).with_source(Raised))
     });
-    let now = view.now;
+    environment.add_filter("tojson", tojson);
+    // To minijinja, none is an empty list.
+    environment.add_test("iterable", |value: &Value| !value.is_none() && value.try_iter().is_ok());
     environment.add_function("strftime_now", move |format: String| strftime(now, &format));
-    let messages: Vec<Value> =
-        view.messages.iter().map(|(role, content)| context! { role => *role, content => content.as_str() }).collect();
-    let values = context! {
-        messages => messages,
-        add_generation_prompt => view.add_generation_prompt,
-        bos_token => view.bos_token,
-        eos_token => view.eos_token,
-    };
     // It prints every variable, and transformers has no such function.
     environment.remove_global("debug");
     watch(&mut environment);
-    let run = || Program::compile(template, syntax)?.run(&environment, values);
-    let Ok(text) = quietly(run) else {
-        return Err(Failure::Other(Error::Prompt("chat template: minijinja failed on this template".to_owned())));
-    };
-    let text = text.map_err(failure)?;
-    if text.len() > MAX_OUTPUT {
-        let detail = format!("chat template: it prints more than {MAX_OUTPUT} bytes");
-        return Err(Failure::Other(Error::Prompt(detail)));
-    }
-    Ok(text)
+    environment
 }
 
 /// Marks an error as the template's own.
@@ -263,7 +292,8 @@ mod tests {
             ("{{ messages[0].get('name', 'none') }}{{ ', '.join(['a', 'b']) }}", "nonea, b"),
             ("{% macro f(x) %}[{{ x }}]{% endmacro %}{{ f(eos_token) }}", "[</s>]"),
             ("{{ strftime_now('%d %b %Y %H:%M %A %j') }}", "29 Feb 2024 12:34 Thursday 060"),
-            ("{{ 'tools' is defined }}{{ tools is defined }}", "TrueFalse"),
+            ("{{ tools is iterable }}{{ [] is iterable }}{{ {} is iterable }}{{ x is iterable }}", "FalseTrueTrueTrue"),
+            ("{{ 'tools' is defined }}{{ tools is defined }}", "TrueTrue"),
             (
                 "{% for a in [3, 4] %}{{ loop.index }}{% if a in [4] and 1 < a <= 4 %}!{% endif %}{% else %}-{% endfor %}",
                 "12!",
@@ -327,6 +357,45 @@ mod tests {
             assert!(error.contains("chat template"), "{template}: {error}");
         }
         assert_eq!(run("{{ raise_exception('no system') }}"), Err("raised: no system".into()));
+    }
+
+    /// Flat chains, each level of which is a level of the syntax tree.
+    #[test]
+    fn a_long_chain_is_refused_and_no_overflow() {
+        let chain = |open: &str, link: &str, end: &str, size: usize| {
+            format!("{open}{}{end}", link.repeat((size - open.len() - end.len()) / link.len()))
+        };
+        let kinds = [
+            ("{{ ", "-", "1 }}"),
+            ("{{ x", "~x", " }}"),
+            ("{{ x", ".a", " }}"),
+            ("{{ x", "|e", " }}"),
+            ("{{ ", "not ", "x }}"),
+            ("{{ x", " + x", " }}"),
+            ("{{ x", "[0]", " }}"),
+            ("{% if x %}", "{% elif x %}", "{% endif %}"),
+            ("{{ ", "x if y else ", "x }}"),
+            ("", "{% if x %}", ""),
+            ("{{ ", "(", ""),
+            ("{{ x", "(x)", " }}"),
+            ("{{ x", " is x", " }}"),
+            ("{{ x", "[1:][x]", " }}"),
+            ("{{ x", " if x", " }}"),
+            ("{% set x", ".a", " = 1 %}"),
+            ("{% if x ", "and x ", "%}{% endif %}"),
+        ];
+        let run_all = move || {
+            for (open, link, end) in kinds {
+                for size in [21_000, 100_000, MAX_SOURCE] {
+                    let error = run(&chain(open, link, end, size)).unwrap_err();
+                    assert!(error.contains("levels deep; expected at most"), "{open}{link}: {error}");
+                }
+                // What is just allowed does not overflow the stack either, whatever comes of it.
+                let _ = run(&chain(open, link, end, open.len() + end.len() + link.len() * 390));
+                let _ = run(&chain(open, link, end, open.len() + end.len() + link.len() * 195));
+            }
+        };
+        std::thread::Builder::new().stack_size(512 << 10).spawn(run_all).unwrap().join().unwrap();
     }
 
     #[test]

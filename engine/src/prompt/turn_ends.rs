@@ -6,7 +6,7 @@ use crate::tokenizer::Tokenizer;
 /// EOS, as spring 2024's Llama 3 files do, and its model still ends a turn with one of these.
 ///
 /// Source: the lists of end-of-turn and end-of-generation tokens in llama.cpp's `src/llama-vocab.cpp`.
-pub(super) const TURN_ENDS: [&str; 20] = [
+pub(super) const TURN_ENDS: [&str; 22] = [
     "</s>",
     "<|im_end|>",
     "<|eot_id|>",
@@ -22,6 +22,8 @@ pub(super) const TURN_ENDS: [&str; 20] = [
     "<|end_of_text|>",
     "<end_of_utterance>",
     "<eos>",
+    "<|eos|>",
+    "<turn|>",
     "<EOT>",
     "_<EOT>",
     "[EOT]",
