@@ -123,6 +123,7 @@ impl Files {
         let tokenizer = Tokenizer::from_checkpoint(&checkpoint)?;
         if let Some(tokenizer) = &tokenizer {
             tokenizer.check_vocab_size(config.vocab_size)?;
+            config.warnings.extend_from_slice(tokenizer.notes());
         }
         Ok(Self {
             name: name(path),

@@ -37,8 +37,8 @@ fn main() -> ExitCode {
         Err(error) => suite.case("templates", move || Err(error)),
         Ok(data) => {
             let data = Arc::new(data);
-            for name in data.templates.keys().cloned() {
-                let data = data.clone();
+            for name in data.templates.keys() {
+                let (data, name) = (data.clone(), name.clone());
                 suite.case(format!("text::{name}"), move || as_transformers(&data, &name));
             }
             suite.case("neutralised", move || neutralised(&data));

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use guanaco_engine::prompt::{Character, Conversation, Language, Message, Role, System, parse_reply};
+use guanaco_engine::prompt::{self, Character, Conversation, Language, Message, Role, System, parse_reply};
 
 use super::card::{Card, List, Text};
 use super::limits;
@@ -128,17 +128,10 @@ fn values<'a>(card: &'a Card, user: &'a str, seed: u64) -> Values<'a> {
     Values { char: card.called(), user, original: "", seed, scan: false }
 }
 
-/// A name that the builder takes: on one line, without colons and hash signs, and no role of the format. A name that is fine
-/// comes back as it is.
+/// A name that the builder takes ([`prompt::mend_name`]), of at most [`NAME_CHARS`] characters.
 pub fn mend_name(name: &str) -> String {
-    let odd = |c: char| c.is_control() || c.is_whitespace() || matches!(c, ':' | '：' | '#' | '\u{2028}' | '\u{2029}');
-    let words = name.split(odd).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    let plain = words.chars().take(NAME_CHARS).collect::<String>().trim().to_owned();
-    match plain.to_lowercase().as_str() {
-        "" => "?".to_owned(),
-        "user" | "assistant" | "system" => format!("The {plain}"),
-        _ => plain,
-    }
+    let short: String = prompt::mend_name(name).chars().take(NAME_CHARS).collect();
+    prompt::mend_name(short.trim())
 }
 
 /// All names that a reply can begin with, each once.

@@ -116,6 +116,12 @@ impl Keys<'_> {
                 return Err(self.error(key, format!("{number}: {what}: {expected}")));
             }
         }
+        // Granite's files scale these, and so may others; llama.cpp takes 0 for a key that says nothing.
+        for key in ["llama.attention.scale", "llama.logit_scale", "llama.embedding_scale", "llama.residual_scale"] {
+            if let Some(scale) = self.metadata.float(key)?.filter(|scale| *scale != 0.0) {
+                return Err(self.error(key, format!("{scale} is not computed: {expected}")));
+            }
+        }
         if self.metadata.flag("llama.attention.causal")? == Some(false) {
             return Err(self.error("llama.attention.causal", format!("expected true: {expected}")));
         }

@@ -50,6 +50,22 @@ pub(super) fn check_name(name: &str) -> Result<()> {
     Err(Error::Prompt(format!("the character's name {name:?} {problem}; expected a name on one line, such as \"Ava\"")))
 }
 
+/// The name that is nearest to `name` and that [`super::build`] takes: on one line, without what looks like a colon or a hash
+/// sign, and no role of the format. A name that is fine comes back as it is.
+pub fn mend_name(name: &str) -> String {
+    let folded = |text: &str| fold_token(text).into_iter().collect::<String>();
+    let is_odd = |c: char| {
+        let looks = folded(c.encode_utf8(&mut [0; 4]));
+        c.is_control() || c.is_whitespace() || matches!(c, '\u{2028}' | '\u{2029}') || looks.contains([':', '#'])
+    };
+    let words = name.split(is_odd).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    match folded(&words).trim() {
+        "" => "?".to_owned(),
+        role if ROLES.contains(&role) => format!("The {words}"),
+        _ => words,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +87,24 @@ mod tests {
             assert_eq!(parse_reply(text, &names), (name.map(str::to_owned), reply.to_owned()), "{text:?}");
         }
         assert_eq!(parse_reply("x", &[""]), (None, "x".into()));
+    }
+
+    #[test]
+    fn mended_names_are_names() {
+        for (name, mended) in [
+            ("Ava", "Ava"),
+            ("Dr. Ava Lee", "Dr. Ava Lee"),
+            ("A\nB: C", "A B C"),
+            ("C♯", "C"),
+            ("User", "The User"),
+            ("Ｕｓｅｒ", "The Ｕｓｅｒ"),
+            ("＃＃＃ Response", "Response"),
+            ("\u{200b}", "?"),
+            ("", "?"),
+        ] {
+            assert_eq!(mend_name(name), mended, "{name:?}");
+            check_name(mended).unwrap();
+        }
     }
 
     #[test]

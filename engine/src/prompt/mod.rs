@@ -37,7 +37,7 @@ mod tojson;
 mod turn_ends;
 
 pub use build::{BuildOptions, DropReason, Dropped, Notice, NoticeKind, Prompt, Section, build};
-pub use character::parse_reply;
+pub use character::{mend_name, parse_reply};
 pub use conversation::{Character, Conversation, Keywords, Message, Role, Source, System};
 pub use language::Language;
 pub use neutralise::{Neutralised, Place};

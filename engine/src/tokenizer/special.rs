@@ -184,6 +184,7 @@ pub(super) fn within(ranges: &[Range<usize>], window: &Range<usize>) -> Vec<Rang
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "one range is what is meant")]
 mod tests {
     use super::*;
 

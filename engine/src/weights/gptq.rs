@@ -14,11 +14,13 @@
 //! are scattered over the inputs: the columns are sorted by group here, once, and the input is brought into the same order.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use half::f16;
+use regex::Regex;
 use serde::Deserialize;
 
+use super::ordered::Ordered;
 use super::packed::{Format, UNIT, scale_zero};
 use crate::error::{Error, Result};
 use crate::file::{Checkpoint, Dtype, TensorView};
@@ -30,6 +32,8 @@ pub struct QuantizeConfig {
     group_size: Option<usize>,
     /// Zeros are stored as they are, not less one.
     v2: bool,
+    /// Patterns of modules with sizes of their own, in the order of the file; the first that matches counts.
+    dynamic: Vec<(Regex, Override)>,
     path: PathBuf,
 }
 
@@ -49,6 +53,14 @@ struct Fields {
     quant_method: Option<String>,
     checkpoint_format: Option<String>,
     packing_format: Option<String>,
+    dynamic: Option<Ordered<Override>>,
+}
+
+/// What GPTQModel sets for the modules that a pattern matches; what is left out is as for all others.
+#[derive(Deserialize, Debug, Clone, Copy)]
+struct Override {
+    bits: Option<i64>,
+    group_size: Option<i64>,
 }
 
 impl QuantizeConfig {
@@ -91,20 +103,53 @@ impl QuantizeConfig {
             Some(bits) => return fail("bits", format!("expected 4, got {bits}: only 4-bit GPTQ is read")),
             None => return fail("bits", "missing, expected 4".to_owned()),
         }
-        let group_size = match fields.group_size.unwrap_or(-1) {
-            -1 => None,
-            // What the kernels cannot do is said later: a wrong figure here first contradicts the tensors.
-            size @ 1..=65536 => Some(size as usize),
-            size => {
-                return fail("group_size", format!("expected -1 or a power of two from 32 to 65536, got {size}"));
-            }
-        };
+        let group_size = group_size(fields.group_size.unwrap_or(-1), &path)?;
         let v2 = match fields.checkpoint_format.as_deref() {
             None | Some("gptq") => false,
             Some("gptq_v2") => true,
             Some(other) => return fail("checkpoint_format", format!("expected gptq or gptq_v2, got {other:?}")),
         };
-        Ok(Self { group_size, v2, path })
+        let mut dynamic = Vec::new();
+        for (key, value) in fields.dynamic.map(|entries| entries.0).unwrap_or_default() {
+            // `-:` marks modules that are not quantised: those have plain weights, and are found by their names.
+            if key.starts_with("-:") {
+                continue;
+            }
+            // GPTQModel matches from the beginning of the name on, not to its end.
+            let pattern = Regex::new(&format!(r"\A(?:{})", key.trim_start_matches("+:"))).map_err(|error| {
+                Error::config(&path, "dynamic", format!("{key:?} is not a regular expression: {error}"))
+            })?;
+            dynamic.push((pattern, value));
+        }
+        Ok(Self { group_size, v2, dynamic, path })
+    }
+
+    /// Columns of a group in the module `stem`; None for one group a row.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a module with another width than 4 bits.
+    fn group_size_of(&self, stem: &str) -> Result<Option<usize>> {
+        let Some((_, own)) = self.dynamic.iter().find(|(pattern, _)| pattern.is_match(stem)) else {
+            return Ok(self.group_size);
+        };
+        if let Some(bits) = own.bits.filter(|bits| *bits != 4) {
+            let detail = format!("{stem} has {bits} bits; expected 4: only 4-bit GPTQ is read");
+            return Err(Error::config(&self.path, "dynamic", detail));
+        }
+        own.group_size.map_or(Ok(self.group_size), |size| group_size(size, &self.path))
+    }
+}
+
+/// Columns of a group by the field `group_size`; None for one group a row.
+fn group_size(size: i64, path: &Path) -> Result<Option<usize>> {
+    match size {
+        -1 => Ok(None),
+        // What the kernels cannot do is said later: a wrong figure here first contradicts the tensors.
+        size @ 1..=65536 => Ok(Some(size as usize)),
+        size => {
+            let detail = format!("expected -1 or a power of two from 32 to 65536, got {size}");
+            Err(Error::config(path, "group_size", detail))
+        }
     }
 }
 
@@ -154,8 +199,9 @@ impl Gptq {
         expect(&zeros, &[n_groups, rows / 8], &[Dtype::I32], "groups, rows / 8")?;
 
         // Without a config (GPTQ-for-LLaMa's first files) the number of groups says how long they are.
+        let group_size = config.map(|config| config.group_size_of(stem)).transpose()?.flatten();
         let group_len = match (config, n_groups) {
-            (Some(QuantizeConfig { group_size: Some(size), .. }), _) => *size,
+            (Some(_), _) if group_size.is_some() => group_size.unwrap_or(WHOLE_ROW),
             (_, 1) => WHOLE_ROW,
             (None, n) => cols.div_ceil(n).next_power_of_two(),
             (Some(_), _) => WHOLE_ROW,

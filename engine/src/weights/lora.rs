@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::convert::{Target, convert_rows};
 use super::names::{Role, unwrapped};
+use super::ordered::Ordered;
 use super::tensor::{ResolvedTensor, Stored, rope_row};
 use crate::error::{Error, Result};
 use crate::file::{self, Checkpoint, RopeLayout, TensorView};
@@ -110,31 +111,6 @@ const HARMLESS: &[&str] = &[
 /// Values of `init_lora_weights` that begin from the base as it is. All others take a part out of the base when the adapter is
 /// made, and PEFT takes it out again when it loads one; see PEFT's `peft/tuners/lora/layer.py`.
 const PLAIN_STARTS: [&str; 3] = ["gaussian", "eva", "orthogonal"];
-
-/// The entries of an object in the order of the file: of several patterns that match, PEFT takes the first.
-struct Ordered<T>(Vec<(String, T)>);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Ordered<T> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries<T>(std::marker::PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for Entries<T> {
-            type Value = Ordered<T>;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("an object")
-            }
-
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Ordered<T>, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Ordered(entries))
-            }
-        }
-        deserializer.deserialize_map(Entries(std::marker::PhantomData))
-    }
-}
 
 impl Lora {
     /// Opens the adapter in the folder `path` (or the folder of the file `path`), to be laid over a base with `weight`.

@@ -9,6 +9,7 @@ pub mod gptq_write;
 pub mod grid;
 pub mod lora;
 pub mod names;
+mod ordered;
 pub mod packed;
 pub mod tensor;
 pub mod upload;

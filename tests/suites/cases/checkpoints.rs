@@ -13,7 +13,7 @@ pub(crate) fn cases(suite: &mut Suite, root: &Path) {
     case(suite, root, "02-lora-pissa", |case| refused_lora(case, "lora", &["init_lora_weights", "pissa"]));
     case(suite, root, "04-lora-rank-pattern-regex", |case| same(case, &lora(case)));
     case(suite, root, "16-gguf-other-quants", other_types);
-    for name in ["17-gptq-lm-head", "22-rope-yarn", "24-orig-mod-prefix", "35-gptq-auto-round"] {
+    for name in ["17-gptq-lm-head", "18-gptq-dynamic", "22-rope-yarn", "24-orig-mod-prefix", "35-gptq-auto-round"] {
         case(suite, root, name, |case| same(case, &model(case)));
     }
     case(suite, root, "26-lora-gguf", |case| refused_lora(case, "lora.gguf", &["GGUF", "adapter"]));
