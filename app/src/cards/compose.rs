@@ -128,7 +128,7 @@ fn values<'a>(card: &'a Card, user: &'a str, seed: u64) -> Values<'a> {
     Values { char: card.called(), user, original: "", seed, scan: false }
 }
 
-/// A name that the builder takes ([`prompt::mend_name`]), of at most [`NAME_CHARS`] characters.
+/// A name that the builder takes ([`prompt::mend_name`]), of at most 64 characters.
 pub fn mend_name(name: &str) -> String {
     let short: String = prompt::mend_name(name).chars().take(NAME_CHARS).collect();
     prompt::mend_name(short.trim())
