@@ -142,18 +142,23 @@ impl Files {
         })
     }
 
-    /// The sampling values that a chat in the format of `preset` begins with: the model's own, but Guanaco's in its formats.
+    /// The sampling values that a chat in the format of `preset` begins with: Guanaco's in its formats, else the model's own,
+    /// else greedy ones, as in transformers.
     pub fn sampling_for(&self, preset: PresetChoice) -> SamplerConfig {
-        let wants_own = !preset.resolve(self.chat_template.as_deref()).wants_sources();
-        self.sampling.clone().filter(|_| wants_own).unwrap_or_default()
+        match preset.resolve(self.chat_template.as_deref()).wants_sources() {
+            true => SamplerConfig::default(),
+            false => self.sampling.clone().unwrap_or_else(SamplerConfig::greedy),
+        }
+    }
+
+    /// The sampling values of the model's `generation_config.json`, where it has some and `preset` takes them.
+    pub fn own_sampling(&self, preset: PresetChoice) -> Option<SamplerConfig> {
+        self.sampling.clone().filter(|own| *own == self.sampling_for(preset))
     }
 
     /// Whether `sampler` has the values of the model's `generation_config.json`.
     pub fn uses_own_sampling(&self, preset: PresetChoice, sampler: &SamplerConfig) -> bool {
-        let own = SamplerConfig { seed: sampler.seed, ..self.sampling_for(preset) };
-        self.sampling.is_some()
-            && own == *sampler
-            && own != SamplerConfig { seed: sampler.seed, ..SamplerConfig::default() }
+        self.own_sampling(preset).is_some_and(|own| SamplerConfig { seed: sampler.seed, ..own } == *sampler)
     }
 
     /// Why a chat in the model's own format cannot be prompted; None where it can.

@@ -69,10 +69,15 @@ impl SamplingArgs {
     /// prompt says, would make it misspell it. So it is greedy unless a flag says how tokens are chosen.
     #[must_use]
     pub(super) fn for_model(mut self, embedded: bool) -> Self {
-        let given = [self.temperature, self.top_p, self.min_p, self.typical_p, self.repetition_penalty];
-        let given = given.iter().any(Option::is_some) || self.top_k.is_some() || self.no_repeat_ngram.is_some();
+        let given = self.draws() || self.repetition_penalty.is_some() || self.no_repeat_ngram.is_some();
         self.greedy |= embedded && !given && self.sampling.is_none();
         self
+    }
+
+    /// Whether a flag says how tokens are drawn.
+    fn draws(&self) -> bool {
+        let given = [self.temperature, self.top_p, self.min_p, self.typical_p];
+        given.iter().any(Option::is_some) || self.top_k.is_some()
     }
 
     /// The values above `model`'s own ([`Files::sampling_for`](crate::checkpoint::Files::sampling_for)), `greedy` for a beam
@@ -82,7 +87,7 @@ impl SamplingArgs {
         let base = match self.sampling {
             Some(preset) => preset.config(),
             None if greedy => SamplerConfig::greedy(),
-            None => model,
+            None => SamplerConfig { greedy: model.greedy && !self.draws(), ..model },
         };
         let seed = crate::chat::random_seed();
         self.above(&SamplerConfig { greedy: base.greedy || greedy, seed, ..base })

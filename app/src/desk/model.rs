@@ -122,8 +122,7 @@ impl Desk {
 
     /// The sampling values of the loaded model's own files, for the format of the open chat.
     pub fn own_sampling(&self) -> Option<SamplerConfig> {
-        let own = self.model.ready()?.files.sampling_for(self.chat.settings.preset);
-        (own != SamplerConfig::default()).then_some(own)
+        self.model.ready()?.files.own_sampling(self.chat.settings.preset)
     }
 
     /// Whether the chat's format asks for sources and nothing backs an answer.
@@ -138,9 +137,11 @@ impl Desk {
         if !self.chat.is_empty() || self.store.setting("new-chat").is_some() {
             return;
         }
-        let sampler = &self.chat.settings.sampler;
-        if let Some(own) = self.own_sampling().filter(|_| *sampler == SamplerConfig::default()) {
-            self.chat.settings.sampler = own;
+        let Some(model) = self.model.ready() else { return };
+        let own = model.files.sampling_for(self.chat.settings.preset);
+        let sampler = &mut self.chat.settings.sampler;
+        if *sampler == SamplerConfig::default() && own != *sampler {
+            *sampler = own;
             self.chat.look_again();
         }
     }
