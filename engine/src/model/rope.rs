@@ -254,10 +254,27 @@ mod tests {
         );
     }
 
+    /// Values of transformers' `_compute_yarn_parameters`.
+    #[test]
+    fn yarn() {
+        let json = r#"{"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}"#;
+        let scaling = parse(json).unwrap();
+        assert!((scaling.attention_factor() - 1.138_629_436_111_989).abs() < 1e-12, "{scaling:?}");
+        // No pair of a head of 16 turns 32 times in 64 positions, and from the third on none turns once.
+        let got = scaling.inv_freq(16, 10_000.0);
+        close(&got, &[(0, 1.0), (7, 10_000f64.powf(-14.0 / 16.0) / 4.0)]);
+        assert!((0.25..1.0).contains(&(f64::from(got[1]) * 10_000f64.powf(2.0 / 16.0))), "{got:?}");
+    }
+
     #[test]
     fn what_is_not_understood_is_refused() {
         for (json, word) in [
-            (r#"{"rope_type": "yarn", "factor": 4.0}"#, "yarn"),
+            (r#"{"rope_type": "longrope", "factor": 4.0}"#, "longrope"),
+            (r#"{"rope_type": "yarn", "factor": 4.0}"#, "original_max_position_embeddings"),
+            (
+                r#"{"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64, "truncate": 1}"#,
+                "truncate",
+            ),
             (r#"{"factor": 4.0}"#, "rope_type"),
             (r#"{"type": "linear"}"#, "factor"),
             (r#"{"type": "linear", "factor": 0}"#, "factor"),
