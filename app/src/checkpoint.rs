@@ -156,7 +156,7 @@ impl Files {
         self.sampling.clone().filter(|own| *own == self.sampling_for(preset))
     }
 
-    /// Whether `sampler` has the values of the model's `generation_config.json`.
+    /// True when `sampler` has the values of the model's `generation_config.json`.
     pub fn uses_own_sampling(&self, preset: PresetChoice, sampler: &SamplerConfig) -> bool {
         self.own_sampling(preset).is_some_and(|own| SamplerConfig { seed: sampler.seed, ..own } == *sampler)
     }

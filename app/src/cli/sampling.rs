@@ -74,7 +74,7 @@ impl SamplingArgs {
         self
     }
 
-    /// Whether a flag says how tokens are drawn.
+    /// True when a flag says how tokens are drawn.
     fn draws(&self) -> bool {
         let given = [self.temperature, self.top_p, self.min_p, self.typical_p];
         given.iter().any(Option::is_some) || self.top_k.is_some()

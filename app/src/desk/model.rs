@@ -125,7 +125,7 @@ impl Desk {
         self.model.ready()?.files.own_sampling(self.chat.settings.preset)
     }
 
-    /// Whether the chat's format asks for sources and nothing backs an answer.
+    /// True when the chat's format asks for sources and nothing backs an answer.
     pub fn lacks_sources(&self) -> bool {
         let settings = &self.chat.settings;
         let wants = self.format(settings.preset).is_some_and(Preset::wants_sources);

@@ -83,7 +83,7 @@ pub struct ReplyInfo {
     /// The reserved keywords that the prompt allowed or the reply used.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub keywords: Vec<String>,
-    /// Whether the prompt held a source for what it says, or its format asks for none.
+    /// True when the prompt held a source for what it says, or its format asks for none.
     pub sourced: bool,
     /// Why it ended; None where it was cut off.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -154,7 +154,7 @@ fn dx12_compiler(is_msvc: bool, arch: &str) -> wgpu::Dx12Compiler {
     }
 }
 
-/// Whether the DX12 of `instance` has started: wgpu leaves it out where its compiler is missing.
+/// True when the DX12 of `instance` has started: wgpu leaves it out where its compiler is missing.
 fn is_open(instance: &wgpu::Instance) -> bool {
     #[cfg(windows)]
     {

@@ -53,7 +53,7 @@ pub enum RopeScaling {
         beta_slow: f64,
         /// What cosine and sine are multiplied by.
         attention_factor: f64,
-        /// Whether the bounds of the blend are whole pairs.
+        /// True when the bounds of the blend are whole pairs.
         truncate: bool,
     },
 }

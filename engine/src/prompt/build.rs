@@ -189,7 +189,7 @@ struct Rendered {
     /// The bytes in which no special token is recognised.
     untrusted: Vec<Range<usize>>,
     system_in_input: bool,
-    /// Whether it has the strict texts.
+    /// True when it has the strict texts.
     strict: bool,
 }
 

@@ -88,7 +88,7 @@ struct Tag<'s> {
     keyword: &'s str,
     keyword_at: Span,
     tokens: usize,
-    /// Whether `=` is in it outside of brackets.
+    /// True when `=` is in it outside of brackets.
     assigns: bool,
     /// The brackets around the part that is being read.
     outer: Vec<Part>,

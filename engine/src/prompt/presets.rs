@@ -51,7 +51,7 @@ impl Preset {
         self != Self::GuanacoLoraInstruct
     }
 
-    /// Whether a person is told when no source backs an answer, as Guanaco's model card asks for.
+    /// True when a person is told when no source backs an answer, as Guanaco's model card asks for.
     pub fn wants_sources(self) -> bool {
         matches!(self, Self::Guanaco | Self::GuanacoLora | Self::GuanacoLoraInstruct)
     }

@@ -155,7 +155,7 @@ impl Bpe {
         }
     }
 
-    /// Whether `id` is a user-defined piece.
+    /// True when `id` is a user-defined piece.
     pub(super) fn is_user_defined(&self, id: u32) -> bool {
         self.user_defined.tokens().iter().any(|token| token.id == id)
     }

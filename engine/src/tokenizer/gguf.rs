@@ -123,7 +123,7 @@ pub(super) fn side_files(metadata: Metadata<'_>) -> Result<Vec<(&'static str, Ve
     Ok(vec![vocabulary, ("tokenizer_config.json", format!("{config:#}\n").into_bytes())])
 }
 
-/// Whether BOS is put in front, as the file says; without a word, `default`.
+/// True when BOS is put in front, as the file says; without a word, `default`.
 fn adds_bos(tokenizer: &mut Tokenizer, metadata: Metadata<'_>, default: bool) -> Result<()> {
     let adds_bos = metadata.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(default);
     tokenizer.adds_bos = adds_bos && tokenizer.bos.is_some();

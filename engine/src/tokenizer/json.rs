@@ -89,7 +89,7 @@ impl Json {
         self.normalized.mark(id);
     }
 
-    /// Whether `id` is an added token.
+    /// True when `id` is an added token.
     pub(super) fn is_added(&self, id: u32) -> bool {
         self.raw.tokens().iter().chain(self.normalized.tokens()).any(|token| token.id == id)
     }

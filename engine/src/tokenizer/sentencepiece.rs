@@ -39,7 +39,7 @@ impl Kind {
     }
 }
 
-/// Whether a piece is an added token: one that cuts the text before sentencepiece sees it, as transformers' `added_tokens.json` has
+/// True when a piece is an added token: one that cuts the text before sentencepiece sees it, as transformers' `added_tokens.json` has
 /// them, and not one of sentencepiece's own user-defined pieces, which stay within it. llama.cpp's conversions give the former this
 /// score (<https://github.com/ggml-org/llama.cpp/blob/master/convert_hf_to_gguf.py>).
 pub(super) fn is_added(score: f32, kind: Kind) -> bool {
@@ -274,7 +274,7 @@ impl SentencePiece {
         self.bpe.mark(id);
     }
 
-    /// Whether `id` is an added token or a user-defined piece.
+    /// True when `id` is an added token or a user-defined piece.
     pub(super) fn is_added(&self, id: u32) -> bool {
         self.added.tokens().iter().any(|token| token.id == id) || self.bpe.is_user_defined(id)
     }
@@ -314,7 +314,7 @@ pub(super) fn to_bytes(raw: &[RawPiece<'_>], normalizer: Normalizer, [bos, eos]:
     model.0
 }
 
-/// Whether a file begins as Llama 3's own `tokenizer.model` does: `IQ== 0`.
+/// True when a file begins as Llama 3's own `tokenizer.model` does: `IQ== 0`.
 fn is_tiktoken(bytes: &[u8]) -> bool {
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);

@@ -38,7 +38,7 @@ const HTML: [&str; 24] = [
     "br",
 ];
 
-/// Whether an added token that its file does not call special is a marker nevertheless.
+/// True when an added token that its file does not call special is a marker nevertheless.
 pub(super) fn looks_like_marker(name: &str) -> bool {
     let mut chars = name.chars();
     let first = chars.next();
@@ -88,7 +88,7 @@ impl Finder {
         Ok(Self { tokens, automaton: Some(automaton) })
     }
 
-    /// Whether a token is a marker.
+    /// True when a token is a marker.
     pub(super) fn has_markers(&self) -> bool {
         self.tokens.iter().any(|token| token.is_marker)
     }
@@ -167,7 +167,7 @@ fn is_single_word(text: &str, range: Range<usize>) -> bool {
         && !text[range.end..].chars().next().is_some_and(is_word)
 }
 
-/// Whether one of the sorted, disjoint `ranges` has a byte of `range`.
+/// True when one of the sorted, disjoint `ranges` has a byte of `range`.
 pub(super) fn overlaps(ranges: &[Range<usize>], range: &Range<usize>) -> bool {
     let next = ranges.partition_point(|other| other.end <= range.start);
     ranges[next..]

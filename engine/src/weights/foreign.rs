@@ -61,7 +61,7 @@ pub(super) fn refuse(checkpoint: &Checkpoint) -> Result<()> {
     refuse_method(checkpoint)
 }
 
-/// Whether `name` is a matrix packed by AWQ: (in, out / 8) next to zeros of (groups, out / 8), where GPTQ has (in / 8, out).
+/// True when `name` is a matrix packed by AWQ: (in, out / 8) next to zeros of (groups, out / 8), where GPTQ has (in / 8, out).
 fn is_awq(checkpoint: &Checkpoint, name: &str) -> bool {
     let Some(stem) = name.strip_suffix(".qweight") else { return false };
     let shape = |part: &str| checkpoint.tensor(&format!("{stem}.{part}")).map(|view| view.shape.to_vec());
