@@ -22,6 +22,8 @@ use serde::Deserialize;
 
 #[path = "golden/ahead.rs"]
 mod ahead;
+#[path = "golden/dropped.rs"]
+mod dropped;
 #[path = "golden/lookup.rs"]
 mod lookup;
 #[path = "golden/lora.rs"]
@@ -97,6 +99,7 @@ fn is_gguf(dir: &Path) -> bool {
 fn add_decoding(suite: &mut Suite, dir: PathBuf) {
     let title = format!("data/{}", name(&dir));
     let (reuse, ahead) = (dir.clone(), dir.clone());
+    dropped::add(suite, &title, &dir);
     suite.case(format!("{title}: reuse changes no bit"), move || check_reuse(&reuse));
     suite.case(format!("{title}: decoding ahead changes no token"), move || ahead::check(&ahead));
     suite.case(format!("{title}: drafts change no token"), move || lookup::check(&dir));

@@ -123,12 +123,10 @@ impl Gpu {
     /// Waits for all submitted work and returns `bytes` of `buffer` from `offset` (both multiples of 4).
     ///
     /// # Errors
-    /// What the device reports.
+    /// [`Error::DeviceLost`] where the driver dropped the copy; what the device reports.
     pub fn read(&self, buffer: &Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
         let staging = self.create_buffer("read-back", bytes, Role::Readback)?;
-        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.copy_buffer_to_buffer(&buffer.raw, offset, &staging.raw, 0, bytes);
-        self.queue.submit([encoder.finish()]);
+        self.copy(READING, [(buffer, offset, &staging, 0, bytes)])?;
         self.map(&staging, bytes, |data| data.to_vec())
     }
 

@@ -2,10 +2,11 @@
 //! (Metal through wgpu, i915): what the work should have written then has its old contents.
 //!
 //! A submit that is to be proven ends with the copy of a number that was never used before. Who reads another number there knows
-//! that the submit did not run. The last submit of a list is proven by the number that its reader checks.
+//! that the submit did not run. Where a result is waited for in any case, its reader may check a number in it instead
+//! ([`Gpu::run_and_check`]).
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::buffer::{Buffer, Role};
 use super::context::{Gpu, lock};
@@ -15,8 +16,10 @@ use crate::error::{Error, Result};
 #[derive(Debug, Default)]
 pub(super) struct Proof {
     cells: Mutex<Option<Cells>>,
-    /// Submits until one is left out, in a test; none below 1.
-    drop_in: AtomicI64,
+    /// Submits of work and of uploads so far.
+    submits: AtomicU64,
+    /// The one among them that a test leaves out, from 1; 0 for none.
+    dropped: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -57,6 +60,25 @@ impl Gpu {
         if found == *number { Ok(()) } else { Err(self.dropped(during)) }
     }
 
+    /// Copies (from, its offset, to, its offset, bytes) after everything submitted so far, and waits.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`] where the driver dropped it; what the device reports.
+    pub(super) fn copy<'a>(
+        &self,
+        during: &str,
+        copies: impl IntoIterator<Item = (&'a Buffer, u64, &'a Buffer, u64, u64)>,
+    ) -> Result<()> {
+        self.proven(during, |(cell, host, offset, bytes)| {
+            let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            for (from, from_offset, to, to_offset, bytes) in copies {
+                encoder.copy_buffer_to_buffer(&from.raw, from_offset, &to.raw, to_offset, bytes);
+            }
+            encoder.copy_buffer_to_buffer(&cell.raw, 0, &host.raw, offset, bytes);
+            self.submit_commands(encoder.finish())
+        })
+    }
+
     /// What is reported where the driver dropped work without an error. Weights and caches may be damaged, so the device counts as
     /// lost from here on, and all that follows fails with the same.
     pub(crate) fn dropped(&self, during: &str) -> Error {
@@ -65,15 +87,22 @@ impl Gpu {
         Error::DeviceLost { during: during.to_owned(), reason: reason.to_owned() }
     }
 
-    /// Leaves out the `n`-th submit of work or of an upload from now on (1: the next), as a driver does that drops it. So that it can
-    /// be tried out what becomes of it.
-    pub fn drop_submit(&self, n: u32) {
-        self.proof.drop_in.store(n.into(), Ordering::Relaxed);
+    /// Leaves out the `n`-th submit of work or of an upload from now on (1: the next; 0: none), as a driver does that drops it. For
+    /// tests of what becomes of it.
+    pub fn drop_submit(&self, n: u64) {
+        let at = if n == 0 { 0 } else { self.submits() + n };
+        self.proof.dropped.store(at, Ordering::Relaxed);
+    }
+
+    /// Submits of work and of uploads so far.
+    pub fn submits(&self) -> u64 {
+        self.proof.submits.load(Ordering::Relaxed)
     }
 
     /// Submits `commands`, unless a test drops them.
     pub(super) fn submit_commands(&self, commands: wgpu::CommandBuffer) -> wgpu::SubmissionIndex {
-        let is_dropped = self.proof.drop_in.fetch_sub(1, Ordering::Relaxed) == 1;
+        let number = self.proof.submits.fetch_add(1, Ordering::Relaxed) + 1;
+        let is_dropped = self.proof.dropped.load(Ordering::Relaxed) == number;
         self.queue.submit(Some(commands).filter(|_| !is_dropped))
     }
 }
@@ -81,7 +110,7 @@ impl Gpu {
 #[cfg(test)]
 mod tests {
     use crate::error::{Error, Result};
-    use crate::gpu::{BoundBuffer, Dispatch, Gpu, GpuOptions, Launch, Recording, Role, StagingRing, Width};
+    use crate::gpu::{BoundBuffer, Buffer, Dispatch, Gpu, GpuOptions, Launch, Recording, Role, StagingRing, Width};
 
     /// A device, or a note that there is none.
     fn gpu() -> Option<Gpu> {
@@ -119,16 +148,44 @@ mod tests {
             (0..4).for_each(|_| list.push(&dispatch, [1, 1, 1], u64::MAX / 8));
             list.copy_out(&serial, &host, 0, 4);
             gpu.drop_submit(dropped);
-            let read = gpu.run_and_map(&list, "testing", (&host, 4), |data| data == 7_u32.to_le_bytes());
-            match dropped {
-                0 => assert!(matches!(read, Ok(true)), "{read:?}"),
-                // What the list's reader looks at.
-                4 => assert!(matches!(read, Ok(false)), "{read:?}"),
-                _ => {
-                    assert!(is_lost(&read.map(|_| ())), "submit {dropped}");
-                    assert!(is_lost(&gpu.check("going on")), "all that follows fails too");
-                }
+            let read =
+                gpu.run_and_check(&list, "testing", (&host, 4), |data| (data == 7_u32.to_le_bytes()).then_some(()));
+            if dropped == 0 {
+                read.unwrap();
+                continue;
             }
+            assert!(is_lost(&read), "submit {dropped}: {read:?}");
+            assert!(is_lost(&gpu.check("going on")), "all that follows fails too");
+        }
+    }
+
+    #[test]
+    fn what_nobody_reads_is_proven_too() {
+        type Call = fn(&Gpu, &Dispatch, &Buffer, &Buffer) -> Result<()>;
+        let calls: [(&str, Call); 4] = [
+            ("run", |gpu, dispatch, _, _| {
+                let mut list = Recording::new(Width::Many);
+                list.push(dispatch, [1, 1, 1], 1);
+                gpu.run(&list, "testing")
+            }),
+            ("run_and_map", |gpu, _, from, _| {
+                let host = gpu.create_buffer("host", 4, Role::Readback)?;
+                let mut list = Recording::new(Width::Many);
+                list.copy_out(from, &host, 0, 4);
+                gpu.run_and_map(&list, "testing", (&host, 4), |_| ())
+            }),
+            ("read", |gpu, _, from, _| gpu.read(from, 0, 4).map(|_| ())),
+            ("copy_same_place", |gpu, _, from, to| gpu.copy_same_place(&[(from, to, 0, 4)])),
+        ];
+        for (name, call) in calls {
+            let Some(gpu) = gpu() else { return };
+            let dispatch = gather(&gpu);
+            let from = gpu.create_buffer_with("from", &[1; 4], Role::Storage).unwrap();
+            let to = gpu.create_buffer("to", 4, Role::Storage).unwrap();
+            call(&gpu, &dispatch, &from, &to).unwrap();
+            gpu.drop_submit(1);
+            let result = call(&gpu, &dispatch, &from, &to);
+            assert!(is_lost(&result), "{name}: {result:?}");
         }
     }
 

@@ -105,7 +105,7 @@ impl Gpu {
     /// Runs `recording`, waits for it, and gives the first `bytes` of `result` (where it copies out to) to `view`.
     ///
     /// # Errors
-    /// What the device reports.
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost) where the driver dropped a submit; what the device reports.
     pub fn run_and_map<T>(
         &self,
         recording: &Recording<'_>,
@@ -113,29 +113,46 @@ impl Gpu {
         (result, bytes): (&Buffer, u64),
         view: impl FnOnce(&[u8]) -> T,
     ) -> Result<T> {
-        let start = Instant::now();
         self.run(recording, during)?;
-        let value = self.map(result, bytes, view)?;
-        self.measured(recording.width, recording.multiply_adds(), start.elapsed());
-        Ok(value)
+        self.map(result, bytes, view)
     }
 
-    /// Runs `recording` in submits whose expected time stays within the bound of one submit, and returns when the last is
-    /// on its way. One pass and one submit where it all fits, which a decode step does.
+    /// As [`Gpu::run_and_map`], with one wait instead of two: the last submit has no proof of its own. `view` tells by a number in
+    /// `result` that it ran, and gives none where it did not.
     ///
     /// # Errors
-    /// What the device reports.
-    pub fn run(&self, recording: &Recording<'_>, during: &str) -> Result<()> {
-        self.send(recording, during).map(|_| ())
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost) where the driver dropped a submit; what the device reports.
+    pub fn run_and_check<T>(
+        &self,
+        recording: &Recording<'_>,
+        during: &str,
+        (result, bytes): (&Buffer, u64),
+        view: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<T> {
+        let start = Instant::now();
+        self.send(recording, during, false)?;
+        let value = self.map(result, bytes, view)?;
+        self.measured(recording.width, recording.multiply_adds(), start.elapsed());
+        value.ok_or_else(|| self.dropped(during))
     }
 
-    /// As [`Gpu::run`], then asks for the first `bytes` of `result` without waiting for them: [`Gpu::finish`] does.
+    /// Runs `recording` in submits whose expected time stays within the bound of one submit, and waits for them. Each is proven to
+    /// have run.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost) where the driver dropped a submit; what the device reports.
+    pub fn run(&self, recording: &Recording<'_>, during: &str) -> Result<()> {
+        self.send(recording, during, true).map(|_| ())
+    }
+
+    /// Submits `recording` as [`Gpu::run_and_check`] does, and asks for the first `bytes` of `result` without waiting for them:
+    /// [`Gpu::finish`] does.
     ///
     /// # Errors
     /// What the device reports.
     pub fn start(&self, recording: &Recording<'_>, during: &str, (result, bytes): (&Buffer, u64)) -> Result<Pending> {
         let cost = recording.steps.iter().map(|step| step.cost).sum();
-        let index = self.send(recording, during)?;
+        let index = self.send(recording, during, false)?;
         let mapping = self.ask(result, bytes);
         Ok(Pending { index, mapping, width: recording.width, cost, start: Instant::now() })
     }
@@ -160,9 +177,20 @@ impl Gpu {
         self.view(pending.mapping, view)
     }
 
-    /// Submits `recording` slice by slice, and returns the last submit. Each slice before it is proven to have run.
-    fn send(&self, recording: &Recording<'_>, during: &str) -> Result<Option<wgpu::SubmissionIndex>> {
+    /// Submits `recording` slice by slice, and returns the last submit, if that is not waited for: each slice before it is proven to
+    /// have run, and with `prove_last` it too.
+    fn send(&self, recording: &Recording<'_>, during: &str, prove_last: bool) -> Result<Option<wgpu::SubmissionIndex>> {
         let mut last = None;
+        let mut send_last = |slice: &[Step<'_>]| -> Result<()> {
+            if prove_last {
+                return self.proven(during, |proof| {
+                    let copies: Vec<Copy<'_>> = recording.copies.iter().copied().chain([proof]).collect();
+                    self.submit(slice, &copies)
+                });
+            }
+            last = Some(self.submit(slice, &recording.copies));
+            Ok(())
+        };
         let is_cpu =
             |step: &Step<'_>| self.options().cpu_kernels.iter().any(|k| *k == step.dispatch.pipeline.launch().kernel);
         let mut rest = recording.steps.as_slice();
@@ -187,16 +215,18 @@ impl Gpu {
             }
             let (slice, tail) = rest.split_at(n);
             rest = tail;
+            let start = Instant::now();
             if rest.is_empty() {
-                last = Some(self.submit(slice, &recording.copies));
+                send_last(slice)?;
             } else {
-                let start = Instant::now();
                 self.proven(during, |proof| self.submit(slice, &[proof]))?;
+            }
+            if prove_last || !rest.is_empty() {
                 self.measured(recording.width, cost, start.elapsed());
             }
         }
         if recording.steps.last().is_none_or(is_cpu) && !recording.copies.is_empty() {
-            last = Some(self.submit(&[], &recording.copies));
+            send_last(&[])?;
         }
         self.check(during)?;
         Ok(last)
@@ -245,18 +275,14 @@ impl Gpu {
         Ok(())
     }
 
-    /// Copies within the device, after everything submitted so far: from, to, offset in both, bytes.
+    /// Copies within the device, after everything submitted so far: from, to, offset in both, bytes. Waits for it.
     ///
     /// # Errors
-    /// What the device reports.
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost) where the driver dropped it; what the device reports.
     pub fn copy_same_place(&self, copies: &[(&Buffer, &Buffer, u64, u64)]) -> Result<()> {
-        self.scoped("copying on the device", || {
-            let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            for (from, to, offset, bytes) in copies.iter().filter(|(_, _, _, bytes)| *bytes > 0) {
-                encoder.copy_buffer_to_buffer(&from.raw, *offset, &to.raw, *offset, *bytes);
-            }
-            self.queue.submit([encoder.finish()]);
-            Ok(())
-        })
+        const DURING: &str = "copying on the device";
+        let copies = copies.iter().filter(|(_, _, _, bytes)| *bytes > 0);
+        let copies = copies.map(|(from, to, offset, bytes)| (*from, *offset, *to, *offset, *bytes));
+        self.scoped(DURING, || self.copy(DURING, copies))
     }
 }

@@ -349,9 +349,14 @@ impl Llama {
         let step = Step { pos: pos as u32, n_tokens: tokens.len() as u32 };
         self.gpu.write(&self.scratch.step, 0, bytemuck::bytes_of(&step))?;
         self.gpu.write(&self.scratch.tokens, 0, bytemuck::cast_slice(tokens))?;
-        self.serial = self.serial.wrapping_add(1);
-        self.gpu.write(&self.scratch.serial, 0, bytemuck::bytes_of(&self.serial))?;
+        self.next_serial()?;
         Ok(step)
+    }
+
+    /// Gives the device the number of what is submitted next.
+    fn next_serial(&mut self) -> Result<()> {
+        self.serial = self.serial.wrapping_add(1);
+        self.gpu.write(&self.scratch.serial, 0, bytemuck::bytes_of(&self.serial))
     }
 
     /// Runs `list`, which copies `bytes` of logits and then the serial number to `out`.
@@ -363,15 +368,14 @@ impl Llama {
         bytes: u64,
         logits: &mut Vec<f32>,
     ) -> Result<()> {
-        let serial = self.gpu.run_and_map(list, during, (out, bytes + 4), |data| {
+        self.gpu.run_and_check(list, during, (out, bytes + 4), |data| {
             let (values, serial) = data.split_at((bytes as usize).min(data.len()));
             logits.resize(values.len() / 4, 0.0);
             for (logit, value) in logits.iter_mut().zip(values.as_chunks::<4>().0) {
                 *logit = f32::from_le_bytes(*value);
             }
-            serial.try_into().map_or(0, u32::from_le_bytes)
-        })?;
-        if serial == self.serial { Ok(()) } else { Err(self.gpu.dropped(during)) }
+            (serial == self.serial.to_le_bytes()).then_some(())
+        })
     }
 
     fn check_finite(&self, logits: &[f32], pos: usize) -> Result<()> {
@@ -421,9 +425,8 @@ impl Forward for Llama {
         let step = self.write_step(Pass::Prefill, slot, pos, tokens)?;
         let mut list = self.record_layers(Pass::Prefill, slot, step.pos, step.n_tokens);
         list.copy_out(&self.scratch.serial, &self.scratch.out, 0, 4);
-        let number = |data: &[u8]| data.try_into().map_or(0, u32::from_le_bytes);
-        let serial = self.gpu.run_and_map(&list, READING, (&self.scratch.out, 4), number)?;
-        if serial == self.serial { Ok(()) } else { Err(self.gpu.dropped(READING)) }
+        let serial = self.serial.to_le_bytes();
+        self.gpu.run_and_check(&list, READING, (&self.scratch.out, 4), |data| (data == serial).then_some(()))
     }
 
     /// As many tokens as the device multiplies by the largest matrix within the time of one submit, as far as is known: a

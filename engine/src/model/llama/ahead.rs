@@ -13,8 +13,9 @@ use crate::model::{Ahead, Choice, Pass, Shortlist};
 /// Steps under way at a time on a GPU: one runs, one waits behind it, and one is being read back.
 const DEPTH: usize = 3;
 
-/// What comes back from a step: `out`, then `sums`.
-const RESULT_BYTES: u64 = sample::OUT_BYTES + sample::SUMS_BYTES;
+/// Where the step's number is in what comes back from it: after `out` and `sums`.
+const SERIAL_AT: u64 = sample::OUT_BYTES + sample::SUMS_BYTES;
+const RESULT_BYTES: u64 = SERIAL_AT + 4;
 
 /// What a decode step that chooses its own token needs beside the model.
 pub(super) struct Chooser {
@@ -26,7 +27,7 @@ pub(super) struct Chooser {
     sums: Buffer,
     /// On the host, one for each step under way.
     results: [Buffer; DEPTH],
-    /// The oldest first.
+    /// The number of each step, the oldest first.
     under_way: VecDeque<(u32, Pending)>,
     /// Where the next step runs.
     slot: usize,
@@ -88,16 +89,13 @@ impl Llama {
 
     /// The result of the oldest step under way. `before` is as in [`Gpu::finish`].
     fn finish_oldest(&mut self, before: Option<Instant>) -> Result<Vec<u32>> {
-        let Some((pos, pending)) = self.chooser.under_way.pop_front() else {
+        let Some((serial, pending)) = self.chooser.under_way.pop_front() else {
             return Err(Error::Request("no decode step is under way".to_owned()));
         };
         let words = |bytes: &[u8]| bytemuck::pod_collect_to_vec::<u8, u32>(bytes);
         let words = self.gpu.finish(pending, DURING, before, words)?;
         self.chooser.finished = Instant::now();
-        match words.get(3) {
-            Some(at) if *at == pos => Ok(words),
-            _ => Err(self.gpu.dropped(DURING)),
-        }
+        if words.last() == Some(&serial) { Ok(words) } else { Err(self.gpu.dropped(DURING)) }
     }
 }
 
@@ -156,6 +154,7 @@ impl Ahead for Llama {
         }
         let at = u64::from(pos) % sample::DRAWS as u64 * 4;
         self.gpu.write(&self.chooser.draws, at, bytemuck::bytes_of(&(draw as f32)))?;
+        self.next_serial()?;
         let mut list = self.record_layers(Pass::Decode, slot, pos, 1);
         self.final_norm.record(&mut list, 1);
         self.lm_head.record(&mut list, 1);
@@ -163,8 +162,9 @@ impl Ahead for Llama {
         let result = &self.chooser.results[self.chooser.pushed % DEPTH];
         list.copy_out(&self.chooser.out, result, 0, sample::OUT_BYTES);
         list.copy_out(&self.chooser.sums, result, sample::OUT_BYTES, sample::SUMS_BYTES);
+        list.copy_out(&self.scratch.serial, result, SERIAL_AT, 4);
         let pending = self.gpu.start(&list, DURING, (result, RESULT_BYTES))?;
-        self.chooser.under_way.push_back((pos, pending));
+        self.chooser.under_way.push_back((self.serial, pending));
         self.chooser.pushed += 1;
         self.chooser.pos += 1;
         Ok(())

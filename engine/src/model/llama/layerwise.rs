@@ -156,15 +156,18 @@ impl<'a> Layerwise<'a> {
             gpu.write(&s.x, 0, bytemuck::cast_slice(chunk))?;
             let mut list = Recording::new(Width::Many);
             layer.0.record_with(&mut list, pos, n_tokens, grams);
-            // The sums need no result; waiting for a word keeps the chunks from piling up.
-            let bytes = if grams.is_some() { 4 } else { (chunk.len() * 4) as u64 };
-            list.copy_out(&s.x, &self.out, 0, bytes);
-            gpu.run_and_map(&list, "running the text", (&self.out, bytes), |data| {
-                if grams.is_none() {
+            const DURING: &str = "running the text";
+            if grams.is_some() {
+                // The sums stay on the device.
+                gpu.run(&list, DURING)?;
+            } else {
+                let bytes = (chunk.len() * 4) as u64;
+                list.copy_out(&s.x, &self.out, 0, bytes);
+                gpu.run_and_map(&list, DURING, (&self.out, bytes), |data| {
                     let words = data.as_chunks::<4>().0.iter();
                     chunk.iter_mut().zip(words).for_each(|(to, word)| *to = f32::from_le_bytes(*word));
-                }
-            })?;
+                })?;
+            }
             pos += n_tokens;
         }
         Ok(())

@@ -153,7 +153,6 @@ struct Pass<'a> {
     grid: Buffer,
     codes: Buffer,
     products: Buffer,
-    word: Buffer,
     block: GptqBlock,
     update: RankUpdate,
     multiply: RankUpdate,
@@ -172,17 +171,8 @@ impl<'a> Pass<'a> {
         let block = GptqBlock::new(gpu, Wiring { u: &u, w: &w, grid: &grid, codes: &codes, e: &e })?;
         let update = RankUpdate::new(gpu, &e, &u, &w)?;
         let multiply = RankUpdate::new(gpu, &w, &u, &products)?;
-        let word = gpu.create_buffer("a word on the host", 16, Role::Readback)?;
         let block_len = BLOCK.min(group_len).min(cols);
-        Ok(Self { gpu, inputs, group_len, block_len, u, w, grid, codes, products, word, block, update, multiply })
-    }
-
-    /// Runs `list` and waits, so that uploads do not pile up.
-    fn run(&self, list: &Recording<'_>) -> Result<()> {
-        self.gpu.run(list, "quantising")?;
-        let mut wait = Recording::new(Width::Many);
-        wait.copy_out(&self.codes, &self.word, 0, 4);
-        self.gpu.run_and_map(&wait, "quantising", (&self.word, 4), |_| ())
+        Ok(Self { gpu, inputs, group_len, block_len, u, w, grid, codes, products, block, update, multiply })
     }
 
     /// The codes (cols / 8, rows) and grids (groups, rows) of `w` (cols, rows).
@@ -225,7 +215,7 @@ impl<'a> Pass<'a> {
                 u_from: n_cols as u32 / 4,
             };
             self.update.record(gpu, &mut list, params)?;
-            self.run(&list)?;
+            gpu.run(&list, "quantising")?;
         }
         let read = |buffer: &Buffer, words: usize| gpu.read(buffer, 0, (words * 4) as u64);
         let codes = bytemuck::pod_collect_to_vec(&read(&self.codes, n / 8 * rows)?);
@@ -262,7 +252,7 @@ impl<'a> Pass<'a> {
             };
             let mut list = Recording::new(Width::Many);
             self.multiply.record(gpu, &mut list, params)?;
-            self.run(&list)?;
+            gpu.run(&list, "quantising")?;
         }
         let products = gpu.read(&self.products, 0, (v.len() * 4) as u64)?;
         let products = products.as_chunks::<4>().0.iter().map(|word| f64::from(f32::from_le_bytes(*word)));
