@@ -8,6 +8,8 @@ mod conversation;
 mod dropping;
 #[path = "gui/failures.rs"]
 mod failures;
+#[path = "gui/geometry.rs"]
+mod geometry;
 #[path = "gui/gpu.rs"]
 mod gpu;
 #[path = "gui/hands.rs"]
@@ -41,7 +43,7 @@ type Run = fn() -> Outcome;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
-    let cases: [(&str, Run); 48] = [
+    let cases: [(&str, Run); 49] = [
         ("a message is typed, sent and answered", say),
         ("enter sends, shift and enter breaks the line", enter),
         ("an answer is made again, and swiped at any turn", swipe),
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         ("what is hidden stays out of the prompt, and the user has a name in it", conversation::words),
         ("chats are opened, renamed, searched and deleted", chats::list),
         ("what was typed and set is there when one comes back", chats::left),
+        ("every row of the list of chats is in its place", geometry::chats),
         ("a chat is taken away as a file, and comes back", chats::export),
         ("a chat comes with its characters", chats::with_characters),
         ("what is dropped goes where it belongs", dropping::run),

@@ -1,6 +1,6 @@
 //! The left side: the pages, and the list of chats.
 
-use eframe::egui::{self, Align, Layout, ScrollArea, TextEdit, Ui};
+use eframe::egui::{self, Align, Layout, ScrollArea, TextEdit, Ui, vec2};
 
 use super::dialog::{self, Purpose};
 use super::page::Page;
@@ -57,8 +57,8 @@ impl Nav {
         let shown: Vec<(ChatId, String)> = desk
             .chats
             .iter()
-            .filter(|chat| filter.is_empty() || chat.title.to_lowercase().contains(&filter))
             .map(|chat| (chat.id, titled(&chat.title)))
+            .filter(|(_, title)| filter.is_empty() || title.to_lowercase().contains(&filter))
             .collect();
         let height = ui.spacing().interact_size.y;
         ScrollArea::vertical().id_salt("chats").auto_shrink(false).show_rows(ui, height, shown.len(), |ui, rows| {
@@ -89,7 +89,9 @@ impl Nav {
             }
             return;
         }
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        // A layout without a size takes all the height that is left.
+        let size = vec2(ui.available_width(), ui.spacing().interact_size.y);
+        ui.allocate_ui_with_layout(size, Layout::right_to_left(Align::Center), |ui| {
             let menu = ui.menu_button("⋯", |ui| {
                 if ui.button(t.get("chat-rename")).clicked() {
                     self.renaming = Some((id, title.to_owned()));

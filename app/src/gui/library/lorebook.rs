@@ -89,16 +89,16 @@ impl LoreView {
         let found = found.clone();
         let height = ui.spacing().interact_size.y;
         let most = (height + ui.spacing().item_spacing.y) * ROWS as f32;
-        ScrollArea::vertical().id_salt("entries").max_height(most).auto_shrink([false, true]).show_rows(
-            ui,
-            height,
-            found.len(),
-            |ui, rows| {
+        ScrollArea::vertical()
+            .id_salt("entries")
+            .max_height(most)
+            .min_scrolled_height(most)
+            .auto_shrink([false, true])
+            .show_rows(ui, height, found.len(), |ui, rows| {
                 for index in found.get(rows).unwrap_or_default() {
                     ui.push_id(index, |ui| self.row(ui, t, card, *index, account, changes));
                 }
-            },
-        );
+            });
     }
 
     /// Finds the entries anew where the card or the filter is another.
