@@ -10,6 +10,7 @@ pub mod format;
 #[cfg(feature = "gui")]
 pub mod gui;
 pub mod hub;
+mod private;
 pub mod store;
 pub mod tree;
 pub mod tuning;

@@ -11,6 +11,8 @@ use serde_json::Value;
 mod bench;
 #[path = "command/golden.rs"]
 mod golden;
+#[path = "command/hostile.rs"]
+mod hostile;
 #[path = "command/prompt.rs"]
 mod prompt;
 #[path = "command/quantize.rs"]
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
     prompt::cases(&mut suite);
     cache(&mut suite);
     bad_input(&mut suite);
+    hostile::cases(&mut suite);
     quantize::cases(&mut suite);
     bench::cases(&mut suite);
     #[cfg(unix)]

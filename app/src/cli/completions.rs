@@ -23,6 +23,5 @@ pub struct Args {
 pub fn run(args: Args, _: &Globals) -> anyhow::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "guanaco", &mut script);
-    std::io::Write::write_all(&mut super::output::stdout(), &script)?;
-    Ok(())
+    super::output::buffered(|out| std::io::Write::write_all(out, &script))
 }

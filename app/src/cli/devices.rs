@@ -50,11 +50,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     if args.json {
         return output::json(&devices);
     }
-    let mut out = output::stdout();
-    for device in &devices {
-        print(&mut out, device)?;
-    }
-    Ok(())
+    output::buffered(|out| devices.iter().try_for_each(|device| print(out, device)))
 }
 
 fn open(facts: AdapterFacts) -> Device {

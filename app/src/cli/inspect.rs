@@ -202,8 +202,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<()> {
     for warning in &report.warnings {
         note::warning(warning);
     }
-    print(&mut output::stdout(), &report, &plans, args.tensors)?;
-    Ok(())
+    output::buffered(|out| print(out, &report, &plans, args.tensors))
 }
 
 /// What the subcommand prints of the model of these files, without its tensors; for the window.

@@ -1,5 +1,6 @@
 //! What goes to stderr beside the results: notices, warnings, plans. Colour only on a terminal that wants it.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal as _, Write as _};
 
 use guanaco_engine::gpu::MemoryPlan;
@@ -7,6 +8,8 @@ use tracing::Event;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
+
+use super::output;
 
 /// Whether a stream may be coloured: it is a terminal, and neither `NO_COLOR` nor `TERM=dumb` forbids it.
 pub(crate) fn colour(is_terminal: bool) -> bool {
@@ -19,11 +22,17 @@ pub(crate) fn style(colour: bool, code: &str, text: &str) -> String {
     if colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
-/// One line on stderr, in a style on a terminal. A closed stderr is nobody's problem.
+/// One line on stderr, in a style on a terminal, where no control character of `text` arrives: names, sources and knowledge are
+/// other people's. A closed stderr is nobody's problem.
 pub(crate) fn line(code: &str, text: &str) {
     let mut stderr = std::io::stderr().lock();
-    let colour = colour(stderr.is_terminal());
-    let _ = writeln!(stderr, "{}", style(colour, code, text));
+    let is_terminal = stderr.is_terminal();
+    let _ = writeln!(stderr, "{}", styled(is_terminal, code, text));
+}
+
+fn styled(is_terminal: bool, code: &str, text: &str) -> String {
+    let text = if is_terminal { output::harmless(text) } else { Cow::Borrowed(text) };
+    style(colour(is_terminal), code, &text)
 }
 
 /// A line that must not be overlooked.
@@ -75,7 +84,7 @@ where
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> std::fmt::Result {
         let mut text = String::from("warning: ");
         context.format_fields(Writer::new(&mut text), event)?;
-        writeln!(out, "{}", style(colour(std::io::stderr().is_terminal()), "33", &text))
+        writeln!(out, "{}", styled(std::io::stderr().is_terminal(), "33", &text))
     }
 }
 
@@ -92,11 +101,11 @@ pub(crate) fn plan(model: &str, device: &str, plan: &MemoryPlan) {
 /// An error with its causes, as one message.
 pub(crate) fn error(error: &anyhow::Error) {
     let mut stderr = std::io::stderr().lock();
-    let colour = colour(stderr.is_terminal());
-    let _ = write_error(&mut stderr, colour, error);
+    let is_terminal = stderr.is_terminal();
+    let _ = write_error(&mut stderr, is_terminal, error);
 }
 
-fn write_error(out: &mut impl std::io::Write, colour: bool, error: &anyhow::Error) -> std::io::Result<()> {
+fn write_error(out: &mut impl std::io::Write, is_terminal: bool, error: &anyhow::Error) -> std::io::Result<()> {
     let mut message = error.to_string();
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
@@ -105,7 +114,8 @@ fn write_error(out: &mut impl std::io::Write, colour: bool, error: &anyhow::Erro
             message = format!("{message}: {cause}");
         }
     }
-    writeln!(out, "{} {message}", style(colour, "1;31", "error:"))
+    let message = if is_terminal { output::harmless(&message) } else { Cow::Borrowed(message.as_str()) };
+    writeln!(out, "{} {message}", style(colour(is_terminal), "1;31", "error:"))
 }
 
 #[cfg(test)]
@@ -117,6 +127,16 @@ mod tests {
         assert_eq!(wrap("aa bb cc", 5), "aa bb\ncc");
         assert_eq!(wrap("aaaaaaaa bb", 5), "aaaaaaaa\nbb");
         assert_eq!(wrap("来源来源来源", 5), "来源来源来源");
+    }
+
+    #[test]
+    fn a_name_brings_no_escape_to_the_terminal() {
+        let line = styled(true, "2", "Luma\x1b]0;PWNED\x07");
+        assert_eq!(line.replace("\x1b[2m", "").replace("\x1b[0m", ""), "Luma]0;PWNED");
+        assert_eq!(styled(false, "2", "\x1b[31m"), "\x1b[31m");
+        let mut message = Vec::new();
+        write_error(&mut message, true, &anyhow::anyhow!("no \x1b[2J")).unwrap();
+        assert!(!String::from_utf8(message).unwrap().contains("\x1b[2J"));
     }
 
     #[test]

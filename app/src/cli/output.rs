@@ -12,15 +12,25 @@ pub(crate) fn stdout() -> BufWriter<StdoutLock<'static>> {
     BufWriter::new(std::io::stdout().lock())
 }
 
+/// Gives stdout to `print`, and writes out what that left in the buffer: a buffer that is dropped keeps its errors to itself.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub(crate) fn buffered(
+    print: impl FnOnce(&mut BufWriter<StdoutLock<'static>>) -> std::io::Result<()>,
+) -> anyhow::Result<()> {
+    let mut out = stdout();
+    print(&mut out)?;
+    out.flush()?;
+    Ok(())
+}
+
 /// `text` as it is.
 ///
 /// # Errors
 /// When stdout cannot be written.
 pub(crate) fn text(text: &str) -> anyhow::Result<()> {
-    let mut out = stdout();
-    out.write_all(text.as_bytes())?;
-    out.flush()?;
-    Ok(())
+    buffered(|out| out.write_all(text.as_bytes()))
 }
 
 /// `value` as one line of JSON.
@@ -51,7 +61,8 @@ pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     if std::io::stdout().is_terminal() { harmless(text) } else { Cow::Borrowed(text) }
 }
 
-fn harmless(text: &str) -> Cow<'_, str> {
+/// `text` without the control characters that could change a terminal's title, colours or keys.
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     let harms = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
     if text.contains(harms) { Cow::Owned(text.replace(harms, "")) } else { Cow::Borrowed(text) }
 }

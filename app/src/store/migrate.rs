@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use redb::{Database, ReadableDatabase as _, TableDefinition, WriteTransaction};
 
 use super::{FILE, StoreError, guarded, sync_folder, write};
+use crate::private;
 
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const VERSION: &str = "version";
@@ -90,7 +91,7 @@ pub(super) fn backup(folder: &Path, version: u64) -> PathBuf {
 fn back_up(path: &Path, to: &Path) -> Result<(), StoreError> {
     let part = to.with_extension("part");
     let copied = File::open(path).and_then(|mut from| {
-        let mut copy = File::create(&part)?;
+        let mut copy = private::options().write(true).create(true).truncate(true).open(&part)?;
         io::copy(&mut from, &mut copy)?;
         copy.sync_all()
     });

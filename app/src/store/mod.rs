@@ -29,6 +29,7 @@ pub use records::{Change, CharacterRecord, Chat, ChatHead, ChatId, ChatSummary};
 use redb::{Database, ReadTransaction, ReadableDatabase as _};
 pub use saver::{Saver, Ticket};
 
+use crate::private;
 pub use crate::tree::now_ms;
 
 /// The name of the store's file in its folder.
@@ -78,7 +79,7 @@ impl Store {
     }
 
     fn open_as(folder: &Path, wrap: Option<Wrap>, schema: migrate::Schema) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(folder).map_err(StoreError::io("make the folder", folder))?;
+        private::create_folder(folder).map_err(StoreError::io("make the folder", folder))?;
         let lock = lock(folder)?;
         let path = folder.join(FILE);
         if !path.exists() {
@@ -188,8 +189,8 @@ impl std::fmt::Debug for Store {
 /// The lock of `folder`, held as long as the returned file is open.
 fn lock(folder: &Path) -> Result<Option<File>, StoreError> {
     let path = folder.join(LOCK);
-    let file =
-        File::options().create(true).truncate(false).write(true).open(&path).map_err(StoreError::io("open", &path))?;
+    let file = private::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(StoreError::io("open", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: folder.join(FILE) }),
@@ -204,8 +205,10 @@ fn create(folder: &Path, version: u64) -> Result<(), StoreError> {
     if beside.exists() {
         std::fs::remove_file(&beside).map_err(StoreError::io("remove", &beside))?;
     }
+    let file = private::options().read(true).write(true).create_new(true).open(&beside);
+    let file = file.map_err(StoreError::io("make", &beside))?;
     guarded(&beside, || {
-        let database = Database::create(&beside)?;
+        let database = Database::builder().create_with_backend(redb::backends::FileBackend::new(file)?)?;
         let transaction = database.begin_write()?;
         write::make_tables(&transaction)?;
         migrate::set_version(&transaction, version)?;
@@ -219,6 +222,8 @@ fn create(folder: &Path, version: u64) -> Result<(), StoreError> {
 
 fn open_database(path: &Path, wrap: Option<&Wrap>) -> Result<Database, StoreError> {
     let file = File::options().read(true).write(true).open(path).map_err(StoreError::io("open", path))?;
+    // A file system without rights refuses; the chats are as readable as everything is there.
+    let _ = private::close_to_others(&file);
     if file.metadata().map_err(StoreError::io("read", path))?.len() == 0 {
         return Err(StoreError::Damaged { path: path.to_owned(), detail: "it is empty".to_owned() });
     }

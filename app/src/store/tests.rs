@@ -18,6 +18,21 @@ fn texts(tree: &Tree) -> Vec<String> {
     tree.path().iter().map(|node| node.content.clone()).collect()
 }
 
+#[cfg(unix)]
+#[test]
+fn no_other_user_reads_a_chat() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("share").join("guanaco");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    drop(Store::open(&folder).unwrap());
+    assert_eq!([mode(&folder), mode(&folder.join(FILE)), mode(&folder.join(LOCK))], [0o700, 0o600, 0o600]);
+    // As older versions left it.
+    fs::set_permissions(folder.join(FILE), fs::Permissions::from_mode(0o644)).unwrap();
+    drop(Store::open(&folder).unwrap());
+    assert_eq!(mode(&folder.join(FILE)), 0o600);
+}
+
 #[test]
 fn what_is_written_is_read_by_the_next_start() {
     let folder = tempfile::tempdir().unwrap();

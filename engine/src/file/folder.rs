@@ -26,6 +26,13 @@ pub(super) enum Folder {
     },
 }
 
+/// Device and number of a file.
+#[cfg(unix)]
+pub(super) type Identity = (u64, u64);
+/// A file's path without links.
+#[cfg(not(unix))]
+pub(super) type Identity = PathBuf;
+
 impl Folder {
     /// The path of `name` in this folder, for messages and for opening.
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -114,12 +121,27 @@ impl Folder {
         }
     }
 
+    /// The file behind `name`, whatever links lead to it: equal for two names of one file. None where the system does not tell.
+    pub(super) fn identity(&self, name: &str) -> Option<Identity> {
+        let Self::Disk(folder) = self else { return None };
+        let path = folder.join(name);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt as _;
+            std::fs::metadata(&path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+        }
+        #[cfg(not(unix))]
+        path.canonicalize().ok()
+    }
+
     /// Checks that `name`, as a shard index spells it, stays inside this folder: refused are absolute paths, `..`, and links
     /// that lead out. One way out is legitimate: the cache of `huggingface_hub` keeps `snapshots/REVISION/NAME` as links to
     /// `blobs/HASH` beside `snapshots` (<https://huggingface.co/docs/huggingface_hub/guides/manage-cache>).
     pub(super) fn check_inside(&self, name: &str) -> Result<(), String> {
         let relative = Path::new(name);
-        if name.is_empty() || !relative.components().all(|part| matches!(part, Component::Normal(_))) {
+        // One spelling for each file: components skip empty parts and dots.
+        let is_plain = || name.split('/').eq(relative.components().map(|part| part.as_os_str()));
+        if name.is_empty() || !relative.components().all(|part| matches!(part, Component::Normal(_))) || !is_plain() {
             return Err(format!("{name:?} is not a file name inside the folder"));
         }
         let Self::Disk(folder) = self else { return Ok(()) };

@@ -21,6 +21,9 @@ const MAX_INDEX: usize = 4 << 20;
 /// The most shards of one checkpoint.
 const MAX_SHARDS: usize = 4096;
 
+/// The most tensors of all shards together: ten times those of the largest mixture of experts.
+const MAX_TENSORS: usize = 1 << 20;
+
 /// The tensor files of a checkpoint, and where each tensor is in them.
 pub(super) type Opened = (Vec<TensorFile>, BTreeMap<String, Place>);
 
@@ -216,12 +219,22 @@ fn open_index(folder: &Folder, index_name: &str) -> Result<Opened> {
         shards[number] = shard;
     }
     let mut files = Vec::with_capacity(shards.len());
+    let (mut known, mut n_tensors) = (BTreeMap::new(), 0_usize);
     for shard in shards.iter().copied() {
         if !folder.has(shard) {
             let detail = format!("shard {shard} is missing, {index_name} lists it: download it");
             return Err(Error::format(&folder.path(shard), detail));
         }
+        if let Some(identity) = folder.identity(shard)
+            && let Some(other) = known.insert(identity, shard)
+        {
+            return fail(format!("shards {other} and {shard} are one file, expected each under one name"));
+        }
         let file = TensorFile::read(folder.open(shard)?)?;
+        n_tensors += file.tensors().len();
+        if n_tensors > MAX_TENSORS {
+            return fail(format!("the shards up to {shard} have {n_tensors} tensors, expected at most {MAX_TENSORS}"));
+        }
         if file.metadata().is_some() {
             return fail(format!("shard {shard} is a GGUF file, which stands for a model of its own"));
         }

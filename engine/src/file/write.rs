@@ -44,10 +44,8 @@ impl SafetensorsWriter {
     /// # Errors
     /// [`Error::Io`] when it cannot be created there.
     pub fn create(path: &Path, tensors: &[NewTensor]) -> Result<Self> {
-        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let fail = |action| move |error| Error::io(action, path, error);
-        let file = tempfile::Builder::new().prefix(".guanaco-").suffix(".part").tempfile_in(folder);
-        let mut file = BufWriter::with_capacity(1 << 20, file.map_err(fail("create"))?);
+        let mut file = BufWriter::with_capacity(1 << 20, beside(path)?);
         let mut header = Map::new();
         header.insert("__metadata__".to_owned(), json!({"format": "pt"}));
         let mut at = 0_u64;
@@ -99,23 +97,28 @@ impl SafetensorsWriter {
 /// # Errors
 /// [`Error::Io`] when the disk is full or fails.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let file = tempfile::Builder::new().prefix(".guanaco-").suffix(".part").tempfile_in(folder);
-    let mut file = file.map_err(|error| Error::io("create", path, error))?;
+    let mut file = beside(path)?;
     file.write_all(bytes).map_err(|error| Error::io("write", path, error))?;
     place(file, path)
+}
+
+/// An empty file in the folder of `path`, with the rights that the user's umask leaves to a new file.
+fn beside(path: &Path) -> Result<NamedTempFile> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".guanaco-").suffix(".part");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder).map_err(|error| Error::io("create", path, error))
 }
 
 /// Syncs a finished file and gives it its name.
 fn place(file: NamedTempFile, path: &Path) -> Result<()> {
     let fail = |error| Error::io("write", path, error);
     file.as_file().sync_all().map_err(fail)?;
-    // Temporary files are their owner's alone; this one is to be like any other that the user makes.
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(fail)?;
-    }
     let file = file.persist(path).map_err(|error| fail(error.error))?;
     file.sync_all().map_err(fail)?;
     #[cfg(unix)]

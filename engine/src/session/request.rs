@@ -74,7 +74,7 @@ impl Request {
 
     /// Tokens that prompt and reply may have together in a context of `max_seq_len`.
     pub(super) fn most_tokens(&self, max_seq_len: usize) -> usize {
-        (self.prompt_ids.len() + self.max_new_tokens).min(max_seq_len)
+        self.prompt_ids.len().saturating_add(self.max_new_tokens).min(max_seq_len)
     }
 
     pub(super) fn is_eos(&self, id: u32) -> bool {

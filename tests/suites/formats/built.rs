@@ -125,9 +125,32 @@ pub(super) fn cases(suite: &mut Suite) {
         refused_folder(&files, &["config.json", "git-lfs"])
     });
     suite.case("built/index_leads_out", || {
-        for outside in ["../b.safetensors", "/etc/hostname", "./b.safetensors", "", "x/../../b.safetensors"] {
+        let dots = [
+            "../b.safetensors",
+            "./b.safetensors",
+            "",
+            "x/../../b.safetensors",
+            "x//b.safetensors",
+            "x/./b.safetensors",
+        ];
+        for outside in dots.into_iter().chain(["/etc/hostname"]) {
             let place = |_: &str, _: &str| outside.to_owned();
             refused_folder(&sharded(place), &["model.safetensors.index.json", outside])?;
+        }
+        Ok(())
+    });
+    #[cfg(unix)]
+    suite.case("built/index_one_file_under_many_names", || {
+        let place =
+            |name: &str, shard: &str| if name == "lm_head.weight" { "c.safetensors".into() } else { shard.into() };
+        let (_folder, path) = folder_of(&sharded(place))?;
+        let [b, c] = ["b.safetensors", "c.safetensors"].map(|name| path.join(name));
+        let links: [fn(&Path, &Path) -> std::io::Result<()>; 2] =
+            [|from, to| std::fs::hard_link(from, to), |from, to| std::os::unix::fs::symlink(from, to)];
+        for link in links {
+            link(&b, &c)?;
+            refused(&path, &["model.safetensors.index.json", "b.safetensors", "c.safetensors", "one file"])?;
+            std::fs::remove_file(&c)?;
         }
         Ok(())
     });

@@ -115,7 +115,7 @@ impl Bench<'_> {
         let request = Request {
             prompt_ids,
             sampler: SamplerConfig::greedy(),
-            max_new_tokens: (test.new + 1).min(room),
+            max_new_tokens: test.new.saturating_add(1).min(room),
             ignore_eos: true,
             stop_flag: self.stop.clone(),
             ..Request::default()

@@ -13,6 +13,7 @@ use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Editor, Helper};
 
 use super::commands;
+use crate::private;
 
 /// What was typed.
 pub(super) enum Line {
@@ -90,7 +91,7 @@ impl Drop for Lines {
     fn drop(&mut self) {
         if let Self::Editor { editor, history: Some(path) } = self {
             // A full disk must not spoil the goodbye.
-            let _ = path.parent().map(std::fs::create_dir_all);
+            let _ = path.parent().map(private::create_folder);
             let _ = editor.append_history(path);
         }
     }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::chat::Chat;
 use crate::cli::input;
 use crate::format::PresetChoice;
+use crate::private;
 
 /// A saved chat. A file with nothing but the conversation is one too.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -64,7 +65,7 @@ fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut name = path.file_name().ok_or(std::io::ErrorKind::InvalidFilename)?.to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let beside = path.with_file_name(name);
-    let written = fs::File::create_new(&beside).and_then(|mut file| {
+    let written = private::options().write(true).create_new(true).open(&beside).and_then(|mut file| {
         file.write_all(bytes)?;
         if let Ok(old) = fs::metadata(&path) {
             file.set_permissions(old.permissions())?;
