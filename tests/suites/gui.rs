@@ -43,7 +43,7 @@ type Run = fn() -> Outcome;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
-    let cases: [(&str, Run); 49] = [
+    let cases: [(&str, Run); 53] = [
         ("a message is typed, sent and answered", say),
         ("enter sends, shift and enter breaks the line", enter),
         ("an answer is made again, and swiped at any turn", swipe),
@@ -62,6 +62,10 @@ fn main() -> ExitCode {
         ("chats are opened, renamed, searched and deleted", chats::list),
         ("what was typed and set is there when one comes back", chats::left),
         ("every row of the list of chats is in its place", geometry::chats),
+        ("what is sent comes into sight", geometry::newest),
+        ("only a browser's links are opened", conversation::links),
+        ("a folder that is no LoRA is refused where it was typed", models::no_lora),
+        ("a card is opened by its typed path", library::typed_path),
         ("a chat is taken away as a file, and comes back", chats::export),
         ("a chat comes with its characters", chats::with_characters),
         ("what is dropped goes where it belongs", dropping::run),

@@ -45,6 +45,7 @@ chat-message = Nachricht
 chat-new = Neuer Chat
 chat-next = Nächste Antwort
 chat-no-model = Es ist kein Modell geladen, das antworten könnte: Lade eines auf der Seite „Modelle“.
+chat-newest = Neueste
 chat-no-source = Keine Quelle angegeben: Angaben in dieser Antwort können falsch sein.
 chat-nothing-said = Das Modell beendete seine Antwort vor dem ersten Wort. Versuche es noch einmal oder ändere die Frage.
 chat-previous = Vorherige Antwort

@@ -45,6 +45,7 @@ chat-message = Message
 chat-new = New chat
 chat-next = Next answer
 chat-no-model = No model is loaded, so nothing can answer: load one on the page “Models”.
+chat-newest = Newest
 chat-no-source = No source was given: facts in this answer may be wrong.
 chat-nothing-said = The model ended its answer before the first word. Try again, or change the question.
 chat-previous = Previous answer

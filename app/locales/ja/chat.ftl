@@ -37,6 +37,7 @@ chat-message = メッセージ
 chat-new = 新しいチャット
 chat-next = 次の回答
 chat-no-model = モデルが読み込まれていないため答えられません。「モデル」のページで読み込んでください。
+chat-newest = 最新へ
 chat-no-source = 出典がないため、この回答の事実は誤っている可能性があります。
 chat-nothing-said = モデルは最初の言葉の前に答えを終えました。もう一度試すか、質問を変えてください。
 chat-previous = 前の回答

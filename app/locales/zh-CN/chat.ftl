@@ -37,6 +37,7 @@ chat-message = 消息
 chat-new = 新建聊天
 chat-next = 下一个回答
 chat-no-model = 没有加载模型，无法回答：请在“模型”页加载一个。
+chat-newest = 最新
 chat-no-source = 未提供来源：回答中的事实可能有误。
 chat-nothing-said = 模型在第一个字之前就结束了回答。请再试一次，或换个问法。
 chat-previous = 上一个回答

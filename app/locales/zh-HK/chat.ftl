@@ -37,6 +37,7 @@ chat-message = 訊息
 chat-new = 新聊天
 chat-next = 下一個回覆
 chat-no-model = 未載入模型，無法回答：請在「模型」頁載入一個。
+chat-newest = 最新
 chat-no-source = 沒有提供資料來源：回覆中的事實可能有錯。
 chat-nothing-said = 模型在第一個字之前便結束了回答。請再試一次，或換個問法。
 chat-previous = 上一個回覆

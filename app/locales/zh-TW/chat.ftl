@@ -37,6 +37,7 @@ chat-message = 訊息
 chat-new = 新聊天
 chat-next = 下一個回答
 chat-no-model = 沒有載入模型，無法回答：請在「模型」頁載入一個。
+chat-newest = 最新
 chat-no-source = 未提供來源：回答中的事實可能有誤。
 chat-nothing-said = 模型在第一個字之前就結束了回答。請再試一次，或換個問法。
 chat-previous = 上一個回答

@@ -22,7 +22,7 @@ use super::models::ModelsView;
 use super::nav::Nav;
 use super::page::Page;
 use super::text::{Locale, Texts};
-use super::{Start, fonts, settings, theme};
+use super::{Start, fonts, links, settings, theme};
 use crate::desk::settings::{ModelChoice, WindowSettings};
 use crate::desk::{Desk, News};
 use crate::store::Store;
@@ -193,6 +193,11 @@ impl eframe::App for App {
             Inner::Desk(open) => {
                 open.ui(ui, &self.t);
                 open.dialogs.show(ui.ctx(), frame);
+                for link in links::take_others(ui.ctx()) {
+                    let refused =
+                        format!("{link:?} is not opened: expected a link that begins with https:// or http://");
+                    open.news.push(News::Failed(refused));
+                }
             }
             Inner::Closed(why) => match closed::ui(ui, why, &self.t) {
                 Some(Way::Again) => self.inner = self::open(ui.ctx(), &self.folder, &self.start),

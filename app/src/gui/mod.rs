@@ -7,6 +7,7 @@ pub mod dialog;
 pub mod fonts;
 mod gpu;
 mod library;
+mod links;
 mod models;
 mod nav;
 mod page;

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use eframe::egui::{self, Color32, Grid, Rect, RichText, ScrollArea, Sense, Slider, TextEdit, Ui, pos2, vec2};
+use eframe::egui::{self, Color32, Grid, Rect, RichText, ScrollArea, Sense, Slider, Ui, pos2, vec2};
 use guanaco_engine::gpu::{MemoryKind, MemoryPlan};
+use guanaco_engine::weights::Lora;
 
 use super::dialog::{self, Purpose};
 use super::text::Texts;
-use super::widgets::{icon_button, small, warning};
+use super::widgets::{icon_button, path_field, small, warning};
 use crate::desk::Desk;
 use crate::desk::inspect::Facts;
 use crate::desk::model::ModelState;
@@ -18,6 +19,8 @@ use crate::desk::settings::LoraChoice;
 pub(super) struct ModelsView {
     path: String,
     lora: String,
+    /// Why the last folder is no LoRA.
+    refused: Option<String>,
     /// The models in the hub's cache, looked up when the page is opened.
     cached: Option<Vec<String>>,
 }
@@ -80,9 +83,13 @@ impl ModelsView {
         desk.choice.context = None;
     }
 
-    /// Adds the LoRA at `path`.
+    /// Adds the LoRA at `path` to the choice, or keeps why there is none.
     pub(super) fn add_lora(&mut self, desk: &mut Desk, path: &Path) {
-        desk.choice.loras.push(LoraChoice { path: path.to_owned(), scale: 1.0, on: true });
+        self.refused = Lora::open(path, 1.0).err().map(|error| error.to_string());
+        if self.refused.is_none() {
+            desk.choice.loras.push(LoraChoice { path: path.to_owned(), scale: 1.0, on: true });
+            self.lora.clear();
+        }
     }
 
     fn choose(&mut self, ui: &mut Ui, desk: &mut Desk, t: &Texts) {
@@ -114,17 +121,9 @@ impl ModelsView {
             }
         }
         ui.horizontal(|ui| {
-            let label = ui.label(t.get("model-path"));
-            let field = TextEdit::singleline(&mut self.path)
-                .hint_text(t.get("model-path-hint"))
-                .desired_width((ui.available_width() - 90.0).max(80.0));
-            let field = ui.add(field).labelled_by(label.id);
-            let enter = field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
-            let typed = self.path.trim();
-            if (ui.add_enabled(!typed.is_empty(), egui::Button::new(t.get("common-open"))).clicked() || enter)
-                && !typed.is_empty()
-            {
-                chosen = Some(Some(PathBuf::from(typed)));
+            let words = (t.get("model-path"), t.get("model-path-hint"), t.get("common-open"));
+            if let Some(path) = path_field(ui, words, &mut self.path, 90.0) {
+                chosen = Some(Some(path));
             }
         });
         ui.horizontal_wrapped(|ui| {
@@ -161,20 +160,15 @@ impl ModelsView {
             desk.choice.loras.remove(index);
         }
         ui.horizontal(|ui| {
-            let label = ui.label(t.get("model-lora-folder"));
             let button = format!("➕ {}", t.get("model-lora-add"));
-            let field = TextEdit::singleline(&mut self.lora)
-                .hint_text(t.get("model-path-hint"))
-                .desired_width((ui.available_width() - 170.0).max(80.0));
-            let enter = ui.add(field).labelled_by(label.id).lost_focus()
-                && ui.input(|input| input.key_pressed(egui::Key::Enter));
-            let typed = self.lora.trim();
-            let clicked = ui.add_enabled(!typed.is_empty(), egui::Button::new(button)).clicked();
-            if (clicked || enter) && !typed.is_empty() {
-                desk.choice.loras.push(LoraChoice { path: PathBuf::from(typed), scale: 1.0, on: true });
-                self.lora.clear();
+            let words = (t.get("model-lora-folder"), t.get("model-path-hint"), button.as_str());
+            if let Some(path) = path_field(ui, words, &mut self.lora, 170.0) {
+                self.add_lora(desk, &path);
             }
         });
+        if let Some(refused) = &self.refused {
+            warning(ui, refused);
+        }
         if ui.button(t.get("model-choose-lora")).clicked() {
             dialog::ask(ui, Purpose::Lora, t.get("model-choose-lora"));
         }

@@ -82,10 +82,16 @@ impl System {
         system
     }
 
-    /// Whether there is something to check an answer against: knowledge, or a source with a text that is on.
+    /// Whether there is something to check an answer against: knowledge, or a source that counts.
     pub fn has_source(&self) -> bool {
-        let says = |source: &Source| source.enabled && !source.text.trim().is_empty();
-        self.sources.iter().any(says) || !self.knowledge.trim().is_empty()
+        self.sources.iter().any(Source::counts) || !self.knowledge.trim().is_empty()
+    }
+}
+
+impl Source {
+    /// It is on, and has a text: a title alone is nothing to check an answer against, and stays out of the prompt.
+    pub fn counts(&self) -> bool {
+        self.enabled && !self.text.trim().is_empty()
     }
 }
 
@@ -203,6 +209,22 @@ mod tests {
         let inner = System::from_block("SFW\nis a word");
         assert_eq!((inner.knowledge.as_str(), inner.keywords), ("SFW\nis a word", Keywords::default()));
         assert_eq!(System::from_block(""), System::default());
+    }
+
+    #[test]
+    fn a_source_without_a_text_does_not_count() {
+        let source = |text: &str, enabled| Source { title: "t".into(), link: None, text: text.into(), enabled };
+        let with = |source| System { sources: vec![source], ..System::default() };
+        assert!(with(source("x", true)).has_source());
+        for empty in [source("", true), source(" \n", true), source("x", false)] {
+            assert!(!with(empty.clone()).has_source());
+            let conversation =
+                Conversation { system: with(empty), messages: vec![Message::user("hi")], ..Conversation::default() };
+            let bare = Conversation { system: System::default(), ..conversation.clone() };
+            let [some, none] = [conversation, bare]
+                .map(|conversation| crate::prompt::build(&conversation, &Default::default(), None).unwrap().text);
+            assert_eq!(some, none);
+        }
     }
 
     #[test]

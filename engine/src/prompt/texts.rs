@@ -52,7 +52,7 @@ fn system_block(conversation: &Conversation, rules: &Rules, report: &mut Vec<Neu
         blocks.push(neutralise(&character.description, rules, Place::Character, report));
     }
     blocks.push(neutralise(&system.knowledge, rules, Place::Knowledge, report));
-    for (index, source) in system.sources.iter().enumerate().filter(|(_, source)| source.enabled) {
+    for (index, source) in system.sources.iter().enumerate().filter(|(_, source)| source.counts()) {
         // The heading is one line; what is filled in is neutralised with it.
         let one_line =
             |text: &str| text.split(|c: char| c.is_control() || c.is_whitespace()).collect::<Vec<_>>().join(" ");
@@ -61,8 +61,7 @@ fn system_block(conversation: &Conversation, rules: &Rules, report: &mut Vec<Neu
         let term = if link.is_some() { Term::SourceWithLink } else { Term::Source };
         let heading =
             term.with(language, &[("title", title.trim()), ("link", link.as_deref().unwrap_or_default().trim())]);
-        let text = if source.text.is_empty() { heading } else { format!("{heading}\n{}", source.text) };
-        blocks.push(neutralise(&text, rules, Place::Source(index), report));
+        blocks.push(neutralise(&format!("{heading}\n{}", source.text), rules, Place::Source(index), report));
     }
     blocks.extend(system.keywords.names().map(str::to_owned));
     blocks.retain(|block| !block.is_empty());

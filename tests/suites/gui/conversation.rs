@@ -246,6 +246,21 @@ pub(crate) fn sources() -> Outcome {
     Ok(())
 }
 
+/// Links in an answer: a browser's are opened, others are named and not opened.
+pub(crate) fn links() -> Outcome {
+    let mut hands = Hands::new()?;
+    hands.say("Hi")?;
+    hands.click_last("Edit message")?;
+    hands.press_with(Modifiers::COMMAND, Key::A);
+    hands.write("[Press here](file:///etc/passwd) or [read on](https://example.org/a)");
+    hands.click("Apply")?;
+    let opened = hands.opened("Press here")?;
+    ensure!(opened.is_none() && hands.sees("\"file:///etc/passwd\" is not opened"), "{opened:?} {:?}", hands.labels());
+    let opened = hands.opened("read on")?;
+    ensure!(opened.as_deref() == Some("https://example.org/a"), "{opened:?}");
+    Ok(())
+}
+
 /// The exact prompt while it is typed, and a marker in it that cannot act.
 pub(crate) fn prompt() -> Outcome {
     let mut hands = Hands::new()?;

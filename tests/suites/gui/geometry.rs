@@ -1,7 +1,7 @@
 //! The places of what a list shows: rows a fixed distance apart, in sight, inside the window, one over none.
 
 use anyhow::{Context as _, ensure};
-use eframe::egui::{Rect, Vec2};
+use eframe::egui::{self, Rect, Vec2};
 use egui_kittest::kittest::NodeT as _;
 use guanaco::store::{ChatId, ChatSummary};
 use guanaco_tests::Outcome;
@@ -26,6 +26,40 @@ pub(crate) fn chats() -> Outcome {
                 .with_context(|| format!("{count} chats, {size:?}, scale {scale}"))?;
         }
     }
+    Ok(())
+}
+
+/// A message that is sent while an older one is read comes into sight; a button leads there, too.
+pub(crate) fn newest() -> Outcome {
+    let mut hands = Hands::new()?;
+    hands.desk().chat.settings.max_new_tokens = 2;
+    hands.say(&"A line.\n".repeat(70))?;
+    let in_sight = |hands: &Hands, text: &str| {
+        let window = hands.window.ctx.content_rect();
+        let node = hands.nodes().find(|node| node.accesskit_node().value().as_deref() == Some(text));
+        node.is_some_and(|node| window.contains_rect(node.rect()))
+    };
+    let up = |hands: &mut Hands| {
+        hands.window.event(egui::Event::PointerMoved(egui::pos2(500.0, 300.0)));
+        hands.window.event(egui::Event::MouseWheel {
+            unit: egui::MouseWheelUnit::Point,
+            delta: egui::vec2(0.0, 1500.0),
+            source: egui::MouseWheelSource::Unknown,
+            phase: egui::TouchPhase::Move,
+            modifiers: egui::Modifiers::NONE,
+        });
+        hands.steps(60);
+    };
+    ensure!(!hands.sees("Newest"), "{:?}", hands.labels());
+    up(&mut hands);
+    ensure!(hands.sees("Newest"), "{:?}", hands.labels());
+    hands.say("The last words")?;
+    ensure!(in_sight(&hands, "The last words") && !hands.sees("Newest"), "{:?}", hands.labels());
+    up(&mut hands);
+    ensure!(!in_sight(&hands, "The last words"));
+    hands.click("⬇ Newest")?;
+    hands.steps(4);
+    ensure!(in_sight(&hands, "The last words") && !hands.sees("Newest"), "{:?}", hands.labels());
     Ok(())
 }
 

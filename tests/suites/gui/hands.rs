@@ -197,18 +197,35 @@ impl Hands {
 
     /// Clicks `label`, and returns what that put on the clipboard.
     pub(crate) fn copied(&mut self, label: &str) -> anyhow::Result<String> {
+        let copied = self.asked(label, |command| match command {
+            OutputCommand::CopyText(text) => Some(text.clone()),
+            _ => None,
+        })?;
+        copied.with_context(|| format!("{label:?} copied nothing"))
+    }
+
+    /// Clicks `label`, and returns the link that the desktop is asked to open.
+    pub(crate) fn opened(&mut self, label: &str) -> anyhow::Result<Option<String>> {
+        self.asked(label, |command| match command {
+            OutputCommand::OpenUrl(open) => Some(open.url.clone()),
+            _ => None,
+        })
+    }
+
+    /// Clicks `label`, and returns what that asks of the desktop, if it is what `pick` looks for.
+    fn asked(
+        &mut self,
+        label: &str,
+        pick: impl Fn(&OutputCommand) -> Option<String>,
+    ) -> anyhow::Result<Option<String>> {
         self.found(label).last().with_context(|| format!("no {label:?}: {}", self.labels().join(" | ")))?.click();
         for _ in 0..4 {
             self.window.step();
-            let copied = self.window.output().platform_output.commands.iter().find_map(|command| match command {
-                OutputCommand::CopyText(text) => Some(text.clone()),
-                _ => None,
-            });
-            if let Some(text) = copied {
-                return Ok(text);
+            if let Some(found) = self.window.output().platform_output.commands.iter().find_map(&pick) {
+                return Ok(Some(found));
             }
         }
-        bail!("{label:?} copied nothing")
+        Ok(None)
     }
 
     /// Clicks the button whose label ends in `text`.

@@ -11,9 +11,10 @@ use guanaco::desk::files::ChatFile;
 use guanaco::desk::library::CardFile;
 use guanaco::gui::dialog::{Answer, Ask, Purpose};
 use guanaco::gui::{App, Start};
-use guanaco_tests::Outcome;
+use guanaco_tests::{Outcome, workspace};
 
 use super::hands::Hands;
+use super::models::lora;
 
 /// A card of V2 with a lorebook, an alternative greeting, and fields that nobody knows.
 const AVA: &str = r#"{"spec":"chara_card_v2","spec_version":"2.0","data":{"name":"Ava","description":"Ava lives in Rome.",
@@ -230,6 +231,22 @@ pub(crate) fn files() -> Outcome {
     Ok(())
 }
 
+/// A card by its typed path: Enter opens it, and a path to no card stays to be corrected.
+pub(crate) fn typed_path() -> Outcome {
+    let mut hands = Hands::new()?;
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("card.png"), Card::from_traits("Xenia", &["y"]).to_png(None)?)?;
+    hands.page(Key::Num2);
+    let count = hands.desk().characters.len();
+    hands.fill("Import a card", &folder.path().join("card").display().to_string())?;
+    hands.press(Key::Enter);
+    ensure!(hands.desk().characters.len() == count && !hands.news().is_empty());
+    hands.fill("Import a card", ".png")?;
+    hands.press(Key::Enter);
+    ensure!(hands.desk().characters.len() == count + 1 && hands.sees("Chat with Xenia"), "{:?}", hands.labels());
+    Ok(())
+}
+
 /// Chats, models, LoRAs, sources and portraits through dialogs; and what happens where there are none.
 pub(crate) fn dialogs() -> Outcome {
     let mut hands = Hands::new()?;
@@ -287,8 +304,11 @@ pub(crate) fn dialogs() -> Outcome {
     ensure!(sources.iter().map(|source| source.title.as_str()).eq(["one", "two"]));
     // Models and LoRAs.
     hands.click("📦  Models")?;
-    let asked = answer(&mut hands, |ask| match ask.purpose {
+    let lora = lora(&folder.path().join("lora"), &workspace().join("app/tiny-guanaco"))?;
+    let chosen = lora.clone();
+    let asked = answer(&mut hands, move |ask| match ask.purpose {
         Purpose::ModelFile => Answer::Cancelled,
+        Purpose::Lora => Answer::Chosen(vec![chosen.clone()]),
         purpose => Answer::Chosen(vec![PathBuf::from(format!("/chosen/{purpose:?}"))]),
     });
     for button in ["Choose a folder…", "Choose a file…", "Choose a LoRA’s folder…"] {
@@ -298,7 +318,7 @@ pub(crate) fn dialogs() -> Outcome {
     ensure!(purposes(&asked) == [Purpose::ModelFolder, Purpose::ModelFile, Purpose::Lora]);
     let choice = &hands.desk().choice;
     ensure!(choice.path.as_deref() == Some("/chosen/ModelFolder".as_ref()), "{choice:?}");
-    ensure!(choice.loras.len() == 1 && choice.loras[0].path == Path::new("/chosen/Lora"));
+    ensure!(choice.loras.len() == 1 && choice.loras[0].path == lora);
     // Without a dialog it is said, and nothing else happens.
     answer(&mut hands, |_| Answer::NotShown("no portal".to_owned()));
     hands.click("Import a chat")?;

@@ -203,8 +203,27 @@ pub(crate) fn cancel() -> Outcome {
     Ok(())
 }
 
+/// A folder that is no LoRA is refused where it was typed, and the model stays what it is.
+pub(crate) fn no_lora() -> Outcome {
+    let mut hands = Hands::open(tempfile::tempdir()?, [1180.0, 1100.0])?;
+    let empty = tempfile::tempdir()?;
+    hands.page(Key::Num3);
+    hands.wait(|desk| matches!(desk.facts(), Some(Ok(_))))?;
+    hands.fill("Folder of a LoRA", &empty.path().display().to_string())?;
+    hands.press(Key::Enter);
+    ensure!(hands.desk().choice.loras.is_empty() && matches!(hands.desk().facts(), Some(Ok(_))));
+    ensure!(hands.sees("adapter_config.json"), "{:?}", hands.labels());
+    // The path is still there to be corrected.
+    let lora = lora(&empty.path().join("lora"), &workspace().join("app/tiny-guanaco"))?;
+    hands.fill("Folder of a LoRA", "/lora")?;
+    hands.press(Key::Enter);
+    ensure!(hands.desk().choice.loras.iter().map(|lora| &lora.path).eq([&lora]), "{:?}", hands.desk().choice.loras);
+    ensure!(!hands.sees("adapter_config.json"), "{:?}", hands.labels());
+    Ok(())
+}
+
 /// A LoRA on a projection of the first layer, as PEFT keeps it.
-fn lora(folder: &Path, model: &Path) -> anyhow::Result<PathBuf> {
+pub(super) fn lora(folder: &Path, model: &Path) -> anyhow::Result<PathBuf> {
     let config = Config::load(&Checkpoint::open(model)?)?;
     std::fs::create_dir(folder)?;
     let name = |half| format!("base_model.model.model.layers.0.self_attn.q_proj.lora_{half}.weight");

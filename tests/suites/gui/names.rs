@@ -1,15 +1,15 @@
 //! Everything that can have the keyboard or be clicked says what it is, on every page and in every state.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use eframe::egui::accesskit::{Action, Role};
 use eframe::egui::{Key, Modifiers};
 use egui_kittest::kittest::NodeT as _;
-use guanaco_tests::Outcome;
+use guanaco_tests::{Outcome, workspace};
 
 use super::hands::{Hands, Seen};
+use super::models::lora;
 
 /// What was found wanting, each thing once.
 type Found = BTreeSet<String>;
@@ -93,7 +93,8 @@ fn pages(hands: &mut Hands, found: &mut Found) -> Outcome {
     look(hands, "something that is told", found);
     hands.page(Key::Num3);
     hands.wait(|desk| matches!(desk.facts(), Some(Ok(_))))?;
-    hands.drop_files(&[&lora(hands.folder())?]);
+    let lora = lora(&hands.folder().join("a lora"), &workspace().join("app/tiny-guanaco"))?;
+    hands.drop_files(&[&lora]);
     look(hands, "the models", found);
     hands.page(Key::Num4);
     hands.wait_to_see("The best there is")?;
@@ -103,14 +104,6 @@ fn pages(hands: &mut Hands, found: &mut Found) -> Outcome {
     hands.click("Theme")?;
     look(hands, "the themes", found);
     Ok(())
-}
-
-/// A folder that is taken for a LoRA.
-fn lora(folder: &Path) -> anyhow::Result<std::path::PathBuf> {
-    let lora = folder.join("a lora");
-    std::fs::create_dir_all(&lora)?;
-    std::fs::write(lora.join("adapter_config.json"), "{}")?;
-    Ok(lora)
 }
 
 /// Looks for widgets without a name, and for two in one row that cannot be told apart.

@@ -75,7 +75,7 @@ impl Open {
     /// Does with `path` what it was asked for; `existing` is for what is to be saved.
     fn take(&mut self, purpose: Purpose, path: &Path, existing: Existing, t: &Texts) -> anyhow::Result<()> {
         match purpose {
-            Purpose::Cards => self.library.take_card(&mut self.desk, path),
+            Purpose::Cards => _ = self.library.take_card(&mut self.desk, path),
             Purpose::Chat => {
                 self.desk.import_chat(path)?;
                 self.page = Page::Chat;

@@ -5,6 +5,7 @@ use guanaco_engine::prompt::{Language, Source};
 
 use crate::desk::Desk;
 use crate::gui::dialog;
+use crate::gui::links::is_web;
 use crate::gui::text::Texts;
 use crate::gui::widgets::{icon_button, named, small};
 
@@ -105,8 +106,7 @@ impl SystemView {
             ui.horizontal(|ui| {
                 let mut link = source.link.clone().unwrap_or_default();
                 // Only what a browser opens, and only by hand.
-                let web = link.starts_with("https://") || link.starts_with("http://");
-                if web && icon_button(ui, "🔗", t.get("prompt-source-link-open")).clicked() {
+                if is_web(&link) && icon_button(ui, "🔗", t.get("prompt-source-link-open")).clicked() {
                     ui.ctx().open_url(OpenUrl::new_tab(&link));
                 }
                 let hint = t.get("prompt-source-link");

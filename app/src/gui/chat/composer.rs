@@ -60,8 +60,10 @@ pub(super) struct Composer {
 }
 
 impl Composer {
-    pub(super) fn ui(&mut self, ui: &mut Ui, desk: &mut Desk, t: &Texts) {
+    /// Draws it; true when the message was sent.
+    pub(super) fn ui(&mut self, ui: &mut Ui, desk: &mut Desk, t: &Texts) -> bool {
         let id = field();
+        let mut sent = false;
         let focused = ui.memory(|memory| memory.has_focus(id));
         if !focused {
             // A composition that another page saw the end of.
@@ -87,6 +89,7 @@ impl Composer {
                 }
                 // Behind the field: on a slow machine the last letters come in the same frame as Enter.
                 if sends {
+                    sent = desk.can_send();
                     desk.send();
                 }
                 response.widget_info(|| {
@@ -104,6 +107,7 @@ impl Composer {
             } else {
                 if ui.add_enabled(desk.can_send(), egui::Button::new(format!("➤ {}", t.get("chat-send")))).clicked() {
                     desk.send();
+                    sent = true;
                     // The button is gone while the answer comes.
                     take_keyboard(ui.ctx());
                 }
@@ -112,6 +116,7 @@ impl Composer {
         if desk.lacks_sources() {
             small(ui, t.get("chat-no-source"));
         }
+        sent
     }
 }
 

@@ -6,7 +6,7 @@ mod message;
 mod search;
 mod tokens;
 
-use eframe::egui::{self, Rect, ScrollArea, Ui, UiBuilder, pos2, vec2};
+use eframe::egui::{self, Button, Rect, ScrollArea, Ui, UiBuilder, pos2, vec2};
 use egui_commonmark::CommonMarkCache;
 
 use self::composer::Composer;
@@ -39,13 +39,15 @@ pub(super) struct ChatView {
     heights: Heights,
     /// Scroll here in the next frame.
     show: Option<NodeId>,
+    /// Scroll to the last message in the next frame, and stay there.
+    to_end: bool,
 }
 
 impl ChatView {
     pub(super) fn ui(&mut self, ui: &mut Ui, desk: &mut Desk, t: &Texts) {
         egui::Panel::bottom("composer").resizable(false).show(ui, |ui| {
             ui.add_space(4.0);
-            self.composer.ui(ui, desk, t);
+            self.to_end |= self.composer.ui(ui, desk, t);
             ui.add_space(4.0);
         });
         if let Some(found) = self.search.ui(ui, desk, t) {
@@ -84,7 +86,8 @@ impl ChatView {
     fn follow(&mut self, desk: &Desk) {
         let other = self.chat != Some(desk.chat.id);
         if other {
-            *self = Self { chat: Some(desk.chat.id), show: self.show.take(), ..Self::default() };
+            let (show, to_end) = (self.show.take(), self.to_end);
+            *self = Self { chat: Some(desk.chat.id), show, to_end, ..Self::default() };
         }
         if self.version != Some(desk.chat.version()) {
             self.version = Some(desk.chat.version());
@@ -103,7 +106,10 @@ impl ChatView {
         if let Some(at) = self.show.take().and_then(|node| self.path.iter().position(|id| *id == node)) {
             area = area.vertical_scroll_offset(self.heights.top(at) as f32);
         }
-        area.show_viewport(ui, |ui, viewport| {
+        if std::mem::take(&mut self.to_end) {
+            area = area.vertical_scroll_offset(self.heights.top(self.heights.len()) as f32);
+        }
+        let shown = area.show_viewport(ui, |ui, viewport| {
             let origin = ui.max_rect().min;
             let width = ui.available_width();
             let mut changed = false;
@@ -131,6 +137,13 @@ impl ChatView {
                 ui.ctx().request_discard("a message has its height");
             }
         });
+        let hidden = shown.content_size.y - shown.inner_rect.height() - shown.state.clamped_offset().y;
+        if hidden > GUESS {
+            let words = format!("⬇ {}", t.get("chat-newest"));
+            let size = vec2(120.0, ui.spacing().interact_size.y);
+            let at = Rect::from_center_size(shown.inner_rect.center_bottom() - vec2(0.0, size.y), size);
+            self.to_end = ui.put(at, Button::new(words)).clicked();
+        }
     }
 }
 

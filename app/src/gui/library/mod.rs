@@ -5,16 +5,16 @@ mod edit;
 mod entry;
 mod lorebook;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use eframe::egui::{self, Button, CollapsingHeader, Frame, Margin, RichText, ScrollArea, TextEdit, Ui};
+use eframe::egui::{self, CollapsingHeader, Frame, Margin, RichText, ScrollArea, TextEdit, Ui};
 
 use self::create::Create;
 use self::lorebook::LoreView;
 use super::dialog::{self, Purpose};
 use super::portraits::Portraits;
 use super::text::Texts;
-use super::widgets::{chip, named, small};
+use super::widgets::{chip, named, path_field, small};
 use crate::cards::List;
 use crate::desk::Desk;
 use crate::desk::library::{CardFile, Character};
@@ -70,12 +70,10 @@ impl LibraryView {
 
     fn import(&mut self, ui: &mut Ui, desk: &mut Desk, t: &Texts) {
         ui.horizontal_wrapped(|ui| {
-            let label = ui.label(t.get("library-import"));
-            let field = TextEdit::singleline(&mut self.path).hint_text(t.get("model-path-hint"));
-            ui.add(field.desired_width((ui.available_width() - 260.0).max(80.0))).labelled_by(label.id);
-            let typed = PathBuf::from(self.path.trim());
-            if ui.add_enabled(!self.path.trim().is_empty(), Button::new(t.get("common-open"))).clicked() {
-                self.take_card(desk, &typed);
+            let words = (t.get("library-import"), t.get("model-path-hint"), t.get("common-open"));
+            if let Some(path) = path_field(ui, words, &mut self.path, 260.0)
+                && self.take_card(desk, &path)
+            {
                 self.path.clear();
             }
             if ui.button(t.get("library-choose")).clicked() {
@@ -84,10 +82,11 @@ impl LibraryView {
         });
     }
 
-    /// Takes a card that was dropped or chosen.
-    pub(super) fn take_card(&mut self, desk: &mut Desk, path: &Path) {
+    /// Takes a card that was dropped or chosen, and says whether it was one.
+    pub(super) fn take_card(&mut self, desk: &mut Desk, path: &Path) -> bool {
         let id = desk.import_and_tell(path);
         self.show(id.or(self.open));
+        id.is_some()
     }
 
     /// The character whose card is open.

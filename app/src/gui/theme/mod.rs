@@ -185,6 +185,8 @@ fn visuals(palette: &Palette) -> Visuals {
 
 /// Sizes and distances, the same in every theme, points.
 fn space(style: &mut egui::Style) {
+    // Where a link leads is seen before it is followed.
+    style.url_in_tooltip = true;
     use FontFamily::{Monospace, Proportional};
     style.text_styles = [
         (TextStyle::Small, FontId::new(11.5, Proportional)),
