@@ -1,7 +1,7 @@
 //! Submits that a driver drops and reports as done: the call that needs them fails, whichever it is, and the device that is opened
 //! after it computes what it would have computed.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub(super) fn add(suite: &mut Suite, title: &str, dir: &Path) {
     });
 }
 
-fn check(path: &PathBuf) -> Outcome {
+fn check(path: &Path) -> Outcome {
     let (whole, counts) = reply(path, None)?;
     let mut tried = 0;
     for (call, n_submits) in CALLS.into_iter().zip(counts) {
