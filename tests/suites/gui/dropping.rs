@@ -8,6 +8,7 @@ use guanaco::desk::News;
 use guanaco_tests::{Outcome, workspace};
 
 use super::hands::Hands;
+use super::models::lora;
 
 pub(crate) fn run() -> Outcome {
     let mut hands = Hands::new()?;
@@ -99,14 +100,16 @@ fn models(hands: &mut Hands) -> Outcome {
     hands.drop_files(&[&model]);
     hands.wait(|desk| matches!(desk.facts(), Some(Ok(facts)) if facts.name.contains("tiny-guanaco") && !facts.name.contains("embedded")))?;
     ensure!(hands.sees("safetensors") && hands.sees(&model.display().to_string()), "{:?}", hands.labels());
-    let lora = hands.folder().join("my lora");
-    std::fs::create_dir(&lora)?;
-    std::fs::write(lora.join("adapter_config.json"), r#"{"peft_type":"LORA","r":3,"lora_alpha":12}"#)?;
-    hands.drop_files(&[&lora]);
-    ensure!(hands.desk().choice.loras.len() == 1 && hands.sees("my lora"), "{:?}", hands.labels());
-    // It has no weights: the page says so before anything is loaded.
-    hands.wait(|desk| matches!(desk.facts(), Some(Err(reason)) if reason.contains("my lora")))?;
+    // One without weights is refused where LoRAs are added; the model stays as it is.
+    let hollow = hands.folder().join("my lora");
+    std::fs::create_dir(&hollow)?;
+    std::fs::write(hollow.join("adapter_config.json"), r#"{"peft_type":"LORA","r":3,"lora_alpha":12}"#)?;
+    hands.drop_files(&[&hollow]);
+    ensure!(hands.desk().choice.loras.is_empty() && matches!(hands.desk().facts(), Some(Ok(_))));
     ensure!(hands.labels().iter().any(|label| label.starts_with('⚠') && label.contains("my lora")));
+    let lora = lora(&hands.folder().join("whole lora"), &model)?;
+    hands.drop_files(&[&lora]);
+    ensure!(hands.desk().choice.loras.len() == 1 && hands.sees("whole lora"), "{:?}", hands.labels());
     // What is no model at all.
     let empty = hands.folder().join("empty");
     std::fs::create_dir(&empty)?;
