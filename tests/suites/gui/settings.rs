@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, ensure};
 use eframe::egui::Key;
 use egui_kittest::kittest::NodeT as _;
+use guanaco_engine::prompt::System;
 use guanaco_tests::{Outcome, workspace};
 
 use super::hands::Hands;
@@ -124,9 +125,11 @@ pub(crate) fn new_chats() -> Outcome {
     let mut hands = Hands::new()?;
     hands.click("Chat with Zorina")?;
     hands.click("Knowledge")?;
+    // Before a source is there: its tokens are counted on a thread, and move what is below it.
+    hands.click("SFW")?;
+    ensure!(hands.desk().chat.settings.system.keywords.sfw);
     hands.fill("System knowledge", "The tower of Medora is 87 metres high.")?;
     hands.click("➕ Add source")?;
-    hands.click("SFW")?;
     hands.desk().chat.settings.max_new_tokens = 17;
     // What was pasted is not gone with one click.
     hands.click_last("Delete")?;
@@ -134,12 +137,20 @@ pub(crate) fn new_chats() -> Outcome {
     hands.click("Delete the source “Source 1”")?;
     ensure!(hands.desk().chat.settings.system.sources.is_empty());
     hands.click("➕ Add source")?;
+    // The prompt that comes from its thread moves what is below it.
+    hands.wait(|desk| {
+        let shown = desk.preview().and_then(|shown| shown.prompt.as_ref().ok());
+        shown.is_some_and(|prompt| prompt.text.contains("Medora") && prompt.text.contains("SFW"))
+    })?;
     hands.click("Sampling")?;
+    hands.steps(10);
     hands.click("Use for new chats")?;
+    hands.steps(4);
     hands.click("➕ New chat")?;
     let settings = hands.desk().chat.settings.clone();
     ensure!(settings.characters.is_empty() && settings.system.knowledge.is_empty(), "{settings:?}");
-    ensure!(settings.system.sources.is_empty() && settings.system.keywords.sfw && settings.max_new_tokens == 17);
+    let System { sources, keywords, .. } = &settings.system;
+    ensure!(sources.is_empty() && keywords.sfw && settings.max_new_tokens == 17, "{settings:?}");
     // Who has no greeting leaves the chat empty, and is not alone for that.
     hands.click("Chat with Zorina")?;
     let ava = hands.desk().add_character(guanaco::cards::Card::from_traits("Ava", &["Home: Rome"]), None);
